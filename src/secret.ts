@@ -5,9 +5,7 @@ import { createHash } from 'node:crypto';
 import { inspect } from 'node:util';
 import { GatewayError } from './errors.ts';
 import { fileRevision, type PlainFile, readPlainFileSync, whyNotRead } from './fs/plain-file.ts';
-
-/** What a secret shows wherever it is printed, serialised or interpolated. */
-export const REDACTED = '[redacted]';
+import { REDACTED } from './redacted.ts';
 
 /**
  * Holds a secret string. `reveal()` is the only way to the value; `String(secret)`, JSON and `util.inspect` give

@@ -4,7 +4,8 @@
 import type { IncomingMessage } from 'node:http';
 import { LARGEST_PEM_BYTES } from '../config/certificates.ts';
 import type { CredentialConfig, GatewayConfig, ListenAddress } from '../config/gateway-config.ts';
-import { type CallableAddress, callableAddress, formatListenAddress } from '../config/listen-address.ts';
+import { type CallableAddress, formatListenAddress } from '../config/listen-address.ts';
+import { firstAddress } from '../config/listeners.ts';
 import { loadConfig } from '../config/load.ts';
 import { onOneLine } from '../config/problem.ts';
 import { USER_GRANTS } from '../config/sections/credential.ts';
@@ -132,11 +133,6 @@ function adminKey({ clients }: GatewayConfig): string | undefined {
 /** Where the admin pages can be asked for; undefined where there are none, or nobody says where they are. */
 export function adminAddress({ server }: GatewayConfig): CallableAddress | undefined {
   return firstAddress(server.adminListen);
-}
-
-/** The first of some listeners that can be called. */
-export function firstAddress(listeners: readonly ListenAddress[]): CallableAddress | undefined {
-  return listeners.map(callableAddress).find((address) => address !== undefined);
 }
 
 /** For requests that send nothing secret and believe nothing they are told. */

@@ -1,7 +1,7 @@
 // Effective settings: the value of every option and where it comes from (default, file and line, environment, flag, or
 // another setting that it follows from).
 
-import { REDACTED } from '../secret.ts';
+import { REDACTED } from '../redacted.ts';
 import { type CredentialConfig, defaultCredential, type GatewayConfig } from './gateway-config.ts';
 import type { Settings } from './layers.ts';
 import { formatListenAddress } from './listen-address.ts';

@@ -1,8 +1,7 @@
 // Strict INI: every line is a blank, a comment, a section or a setting, and remembers its number. What npm's `ini`
-// would pass over in silence (a cut value, a broken section line, a duplicate) is an error here; `ini` itself only
-// decodes single unquoted values.
+// would pass over in silence (a cut value, a broken section line, a duplicate) is an error here. A single value means
+// the same to both.
 
-import { unsafe } from 'ini';
 import { type Problem, quote } from './problem.ts';
 import type { RawEntry, RawSection, RawSource } from './values.ts';
 import { err, ok, type Parsed } from './values.ts';
@@ -145,7 +144,7 @@ export function decodeIniValue(raw: string): Parsed<string> {
         'line of its own',
     );
   }
-  return ok(String(unsafe(text)));
+  return ok(text.includes('\\') ? text.replace(/\\([\\#;])/g, '$1').trim() : text);
 }
 
 function decodeDoubleQuoted(text: string): Parsed<string> {

@@ -1,8 +1,9 @@
 // Merges the layers of a configuration: flags over environment over file. Finds which setting is set where, and which
 // sections and names there are. It does not interpret values.
 
+import type { Findings } from './find-file.ts';
 import type { SectionId, Setting } from './option.ts';
-import { didYouMean, onOneLine, type Problem, quote } from './problem.ts';
+import { didYouMean, onOneLine, quote } from './problem.ts';
 import { DEFAULT_NAME, labelOf, type WrittenSettings } from './section.ts';
 import type { HeaderSetting } from './sections/traffic.ts';
 import { findKey, keysOf, SDK_ONLY_KEYS, SECTIONS } from './table.ts';
@@ -27,12 +28,6 @@ export interface Settings extends WrittenSettings {
   /** False where a section was reported as unknown: it may have been meant as another. */
   readonly areSectionsKnown: boolean;
   readonly headers: readonly HeaderSetting[];
-}
-
-/** Where problems and warnings are added. */
-interface Findings {
-  readonly problems: Problem[];
-  readonly warnings: Problem[];
 }
 
 /** Merges layers, given highest first. */

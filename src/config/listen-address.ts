@@ -38,18 +38,18 @@ export function parseListenAddress(text: string): Parsed<ListenAddress> {
   if (text.startsWith('fd:')) return parseDescriptor(text);
   if (text.includes('/'))
     return err(`${quote(text)} is not an address; write host:port without http://, or unix:/path`);
-  if (/^\d+$/.test(text)) return err(`${quote(text)} has no host; write 127.0.0.1:${text}`);
-  if (/^(\*|):\d+$/.test(text)) {
-    const port = text.slice(text.indexOf(':') + 1);
-    return err(
-      `${quote(text)} does not say which addresses; write 127.0.0.1:${port} for this machine, or 0.0.0.0:${port} ` +
-        'for everybody',
-    );
-  }
   const match = /^(?:\[([0-9a-fA-F:.%a-z]+)\]|([A-Za-z0-9._-]+)):(\d{1,5})$/.exec(text);
   const host = match?.[1] ?? match?.[2];
   const port = Number(match?.[3]);
   if (match === null || host === undefined) {
+    if (/^\d+$/.test(text)) return err(`${quote(text)} has no host; write 127.0.0.1:${text}`);
+    if (/^(\*|):\d+$/.test(text)) {
+      const port = text.slice(text.indexOf(':') + 1);
+      return err(
+        `${quote(text)} does not say which addresses; write 127.0.0.1:${port} for this machine, or 0.0.0.0:${port} ` +
+          'for everybody',
+      );
+    }
     if (isIP(text) === 6) return err(`${quote(text)} has no port, or needs brackets; write [${text}]:8080`);
     const sixth = /^(.*):(\d{1,5})$/.exec(text);
     if (sixth?.[1] !== undefined && isIP(sixth[1]) === 6)
@@ -115,7 +115,8 @@ export function isLocalAddress(bound: AddressInfo | string): boolean {
 
 /** Whether a host is 127.0.0.0/8, ::1, an IPv4-mapped form of them, localhost or a name below it. */
 export function isLoopbackHost(host: string): boolean {
-  const name = stripBrackets(host).replace(/\.$/, '').toLowerCase();
+  const bare = stripBrackets(host).toLowerCase();
+  const name = bare.endsWith('.') ? bare.slice(0, -1) : bare;
   if (name === 'localhost' || name.endsWith('.localhost')) return true;
   if (isIP(name) === 4) return name.startsWith('127.');
   // Node's expression for IPv6 takes 6 ms to compile: most gateways never see such an address.
@@ -137,5 +138,5 @@ export function isWildcardHost(host: string): boolean {
 
 /** Removes the brackets of `[::1]`; any other host stays as it is. */
 export function stripBrackets(host: string): string {
-  return host.replace(/^\[(.*)\]$/, '$1');
+  return host.startsWith('[') && host.endsWith(']') ? host.slice(1, -1) : host;
 }

@@ -1,22 +1,11 @@
 // Loads the configuration: finds the file, merges flags, environment, file, presets and defaults, checks everything and reports
 // all problems at once. Keeps no state, so it can be called again at any time (reload).
 
-import { isOursOrRoots } from '../fs/permissions.ts';
 import { checkAccess, checkConfigFile } from './access-rules.ts';
 import { type EffectiveSetting, effectiveSettings } from './effective.ts';
 import { PRESET_PREFIX, readEnvironment, readGenesysEnvironment, readPresets } from './env.ts';
-import {
-  ClosedFolderError,
-  type ConfigCandidate,
-  type FileContent,
-  type HostEnvironment,
-  parseConfigText,
-  pathsOf,
-  type ReadFile,
-  readConfigFile,
-  searchPath,
-  whyUnreadable,
-} from './file.ts';
+import { parseConfigText, pathsOf, searchPath } from './file.ts';
+import { type FileSearch, type Findings, type FoundFile, findFile, ownUid } from './find-file.ts';
 import type { Overrides } from './flags.ts';
 import type { GatewayConfig } from './gateway-config.ts';
 import { type Layer, mergeLayers, type Settings } from './layers.ts';
@@ -45,19 +34,16 @@ import type { RawEntry, RawSource } from './values.ts';
 export type { Overrides, Problem };
 
 /** All that the result depends on, besides the files. */
-export interface LoadInput extends HostEnvironment {
+export interface LoadInput extends FileSearch {
   readonly overrides?: Overrides;
   /** Whether standard output is a terminal: decides the default of `log_format`. */
   readonly isTTY?: boolean;
   /** Without a credential the configuration is refused (true), unless the caller can do without. */
   readonly requireCredential?: boolean;
-  readonly readFile?: ReadFile;
   /** The time now, epoch ms; by default the system's. */
   readonly now?: number;
   /** Replaces what is written, before it is read: for commands that use a configuration in another place than it is for. */
   readonly substitute?: (layers: readonly Layer[]) => readonly Layer[];
-  /** The user we run as; by default the effective user id of the process. */
-  readonly uid?: number;
 }
 
 /** A whole configuration, with the settings in effect and where each comes from; or all that is wrong with it. */
@@ -162,9 +148,6 @@ function isAddressCertain({ problems, settings, isIncomplete }: LoadContext, { s
 /** The place of the flags among the layers. */
 const FLAGS = 0;
 
-/** Where problems and warnings are added. */
-type Findings = Pick<SectionContext, 'problems' | 'warnings'>;
-
 interface LoadContext extends SectionContext {
   readonly settings: Settings;
 }
@@ -192,74 +175,6 @@ function presetLayer({ env, cwd }: LoadInput, { warnings }: Findings): Layer {
   const presets = readPresets(env);
   warnings.push(...presets.warnings);
   return { entries: presets.entries, baseFolder: cwd };
-}
-
-interface FoundFile extends FileContent {
-  readonly candidate: ConfigCandidate;
-}
-
-/** The file in use. A file that was named must exist; of the others, the first that exists is used. */
-function findFile(input: LoadInput, { problems, warnings }: Findings): FoundFile | undefined {
-  const named = input.overrides?.configPath ?? input.env.GCG_CONFIG;
-  const namedBy = input.overrides?.configPath === undefined ? 'env GCG_CONFIG' : 'flag --config';
-  if (named !== undefined && named.trim() === '') {
-    problems.push({ location: namedBy, key: '', message: 'is empty; name a file' });
-    return undefined;
-  }
-  for (const candidate of named === undefined ? searchPath(input) : [namedCandidate(named, input)]) {
-    const { path, display } = candidate;
-    try {
-      const file = { candidate, ...(input.readFile ?? readConfigFile)(path) };
-      const foreign = named !== undefined ? undefined : findForeign(file, input);
-      if (foreign === undefined) return file;
-      const message =
-        `belongs to another user (${foreign.uid}), and nobody named it; say --config ${display} if you trust ` +
-        'it, or name a file of yours';
-      problems.push({ location: display, key: '', message: onOneLine(message) });
-      return undefined;
-    } catch (error) {
-      const code = (error as NodeJS.ErrnoException).code ?? 'error';
-      if (named === undefined && (code === 'ENOENT' || code === 'ENOTDIR')) continue;
-      if (named !== undefined) {
-        problems.push({ location: namedBy, key: '', message: onOneLine(`${display} ${whyUnreadable(error)}`) });
-        return undefined;
-      }
-      if (!(error instanceof ClosedFolderError)) {
-        problems.push({ location: display, key: '', message: whyUnreadable(error) });
-        return undefined;
-      }
-      // In containers $HOME is often another user's: whether a file is in it cannot be known, so it is skipped.
-      const location = pathsOf(input.platform).dirname(path);
-      warnings.push({ location, key: '', message: 'this user may not look for a configuration there; it is left out' });
-    }
-  }
-  return undefined;
-}
-
-/** The file, or a link that led to it, if it belongs to neither root nor us. */
-function findForeign(file: FoundFile, input: LoadInput): { readonly uid: number } | undefined {
-  return [file, ...file.names].find(({ uid }) => !isOursOrRoots(uid, ownUid(input)));
-}
-
-/** The user we run as; undefined on Windows, where every file has the owner 0. */
-function ownUid({ uid, platform }: LoadInput): number | undefined {
-  return platform === 'win32' ? undefined : (uid ?? process.geteuid?.());
-}
-
-/**
- * The paths a configuration is looked for at with these flags and environment, best first; for messages and for
- * watching.
- */
-export function configCandidates(input: HostEnvironment & { readonly overrides?: Overrides }): string[] {
-  const named = input.overrides?.configPath ?? input.env.GCG_CONFIG;
-  return named === undefined ? searchPath(input).map(({ path }) => path) : [namedCandidate(named, input).path];
-}
-
-function namedCandidate(named: string, input: HostEnvironment): ConfigCandidate {
-  const paths = pathsOf(input.platform);
-  const path = paths.resolve(input.cwd, named);
-  const sdkDefault = input.home === undefined ? undefined : paths.join(input.home, '.genesyscloudjavascript', 'config');
-  return { path, display: named, isSdkDefault: path === sdkDefault };
 }
 
 /** Reads the file. In the SDK's own file, [gateway] points the SDK at us, so we ignore that section. */

@@ -1,7 +1,7 @@
 // A problem of a configuration: where, which key, what is wrong and what would be right; and the nearest known word to
 // a misspelt one.
 
-import { REDACTED } from '../secret.ts';
+import { REDACTED } from '../redacted.ts';
 
 /**
  * One fault (or warning): `where` is `config.ini:12`, `env GCG_X` or `flag --listen`; `key` is `server.listen`, or `''`

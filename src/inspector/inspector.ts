@@ -9,7 +9,7 @@ import { type Log, SEVERITY } from '../logging/log.ts';
 import { type LiveSecrets, maskJson, maskStrings } from '../logging/redact/live-secrets.ts';
 import { isMask, withFingerprints } from '../logging/redact/mask.ts';
 import { redactFields } from '../logging/redact/value.ts';
-import { REDACTED } from '../secret.ts';
+import { REDACTED } from '../redacted.ts';
 import { CallRing } from './call-ring.ts';
 import { Capture } from './capture.ts';
 import { type CounterSources, Counters } from './counters.ts';

@@ -5,8 +5,9 @@
 import { existsSync } from 'node:fs';
 import type { Clock } from '../clock.ts';
 import { ExposureError } from '../config/access-rules.ts';
+import { configCandidates } from '../config/find-file.ts';
 import { type GatewayConfig, secretSettings } from '../config/gateway-config.ts';
-import { configCandidates, type LoadInput, type LoadResult, loadConfig } from '../config/load.ts';
+import { type LoadInput, type LoadResult, loadConfig } from '../config/load.ts';
 import { formatProblem } from '../config/problem.ts';
 import { isGatewayError } from '../errors.ts';
 import type { Logger } from '../logging/logger.ts';

@@ -2,16 +2,16 @@
 // afterwards.
 
 import { isAddressOrBlock } from '../address-blocks.ts';
-import { formatListenAddress, isReachable, type ListenAddress, parseListenAddress } from '../listen-address.ts';
+import { formatListenAddress, type ListenAddress } from '../listen-address.ts';
+import { isListed, type ListenerKey, parseListeners, USUAL_LISTEN, usualAdminListeners } from '../listeners.ts';
 import { boolean, commaList, duration, integer, itemList, itemThat, path, text } from '../option.ts';
 import { checkCertificates, checkKey, checkOwnCertificate, checkPemPair } from '../pem-file.ts';
-import { quote } from '../problem.ts';
 import { parseRule } from '../rule.ts';
 import { Section, type SectionContext, type SectionReader, type Values } from '../section.ts';
 import { HOUR_MS, parseHttpUrl } from '../values.ts';
 
 export const server = new Section('server', 'Listeners and what callers may do there.', {
-  listen: commaList('127.0.0.1:8080', {
+  listen: commaList(USUAL_LISTEN, {
     whenEmpty: 'give at least one address',
     reload: 'restart',
     doc: 'Where callers connect: host:port, [::1]:port, unix:/path or fd:3; several with commas.',
@@ -159,7 +159,7 @@ export function readServer(context: SectionContext): { readonly config: ServerCo
   const listen = readListeners(reader, 'listen');
   const isAdminListenSet = reader.isSet('admin_listen');
   const own = isAdminListenSet ? readListeners(reader, 'admin_listen') : null;
-  const adminListen = own ?? (listen.some(isReachable) ? [] : listen);
+  const adminListen = own ?? usualAdminListeners(listen);
   const healthListen = readListeners(reader, 'health_listen');
   refuseOverlap(reader, healthListen, [...listen, ...adminListen]);
   const rest = reader.values('listen', 'admin_listen', 'health_listen');
@@ -176,26 +176,10 @@ export function readServer(context: SectionContext): { readonly config: ServerCo
   return { config, reader };
 }
 
-function readListeners(reader: Reader, key: 'listen' | 'admin_listen' | 'health_listen'): ListenAddress[] {
-  const addresses: ListenAddress[] = [];
-  const items = reader.get(key);
-  if (key !== 'listen' && items.length === 1 && items[0]?.toLowerCase() === 'none') return [];
-  for (const text of items) {
-    const parsed = parseListenAddress(text);
-    if (!parsed.ok) reader.problem(key, parsed.message);
-    else if (isListed(addresses, parsed.value)) reader.problem(key, `${quote(text)} is there twice`);
-    else addresses.push(parsed.value);
-  }
+function readListeners(reader: Reader, key: ListenerKey): readonly ListenAddress[] {
+  const { addresses, problems } = parseListeners(key, reader.get(key));
+  for (const problem of problems) reader.problem(key, problem);
   return addresses;
-}
-
-function isListed(addresses: readonly ListenAddress[], wanted: ListenAddress): boolean {
-  if (wanted.kind === 'tcp' && wanted.port === 0) return false;
-  return addresses.some((address) =>
-    address.kind === 'fd' && wanted.kind === 'fd'
-      ? address.fd === wanted.fd
-      : formatListenAddress(address) === formatListenAddress(wanted),
-  );
 }
 
 /** A health listener serves nothing else, so it cannot be a data or admin listener too. */

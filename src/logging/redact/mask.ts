@@ -2,7 +2,7 @@
 // with a fingerprint. It finds no secrets.
 
 import { createHmac } from 'node:crypto';
-import { REDACTED } from '../../secret.ts';
+import { REDACTED } from '../../redacted.ts';
 import { percentDecode } from './secret-names.ts';
 
 /** Gives the mark of a secret that its mask carries. */

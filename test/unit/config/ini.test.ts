@@ -1,6 +1,7 @@
 // How a configuration file in INI is read: what is a setting, and what is a mistake with a line number.
 
 import fc from 'fast-check';
+import { unsafe } from 'ini';
 import t from 'tap';
 import { decodeIniValue, parseIni } from '../../../src/config/ini.ts';
 import { formatProblem } from '../../../src/config/problem.ts';
@@ -143,4 +144,15 @@ t.test('no text makes the reader throw, and each setting it yields stands in its
     }),
     { numRuns: 2000 },
   );
+});
+
+t.test('a value without quotes means what it means to npm, or is refused', async (t) => {
+  const text = fc.string({ unit: fc.constantFrom('\\', '#', ';', 'a', ' ', '=', '[', '\t', 'ü') });
+  fc.assert(
+    fc.property(text, (written) => {
+      const value = decodeIniValue(written);
+      return !value.ok || value.value === unsafe(written);
+    }),
+  );
+  t.strictSame(decodeIniValue(' a\\#b\\\\c\\d\\ '), { ok: true, value: 'a#b\\c\\d\\' });
 });

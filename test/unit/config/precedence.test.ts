@@ -2,8 +2,8 @@
 
 import t from 'tap';
 import { ClosedFolderError, searchPath } from '../../../src/config/file.ts';
+import { configCandidates } from '../../../src/config/find-file.ts';
 import { parseSetFlag, shortFlag } from '../../../src/config/flags.ts';
-import { configCandidates } from '../../../src/config/load.ts';
 import { good, load, problems, warnings } from './load-text.ts';
 
 const HOME = '/home/someone';
