@@ -1,11 +1,13 @@
 // Last step of the build: makes the command executable, puts the table of operations where the program looks for it, and
-// the style, the shell and the foreign modules of the inspector's page beside its modules; makes the declarations fit to be
-// published: they name .js files, and only those that the package's face needs are kept. Takes the folder, `dist` by
-// default.
+// the style, the shell and the foreign modules of the inspector's page beside its modules; writes the pages of help; makes
+// the declarations fit to be published: they name .js files, and only those that the package's face needs are kept. Takes
+// the folder, `dist` by default.
 
 import { chmodSync, copyFileSync, globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { COMMANDS } from '../src/cli/command-table.ts';
+import { commandHelp, mainHelp } from '../src/cli/help.ts';
 import { PAGE_STYLES, VENDORED, vendorFolder } from '../src/inspector/page-files.ts';
 import { OPERATIONS_FILE } from '../src/operations/table.ts';
 
@@ -23,6 +25,12 @@ for (const [name, file] of Object.entries(VENDORED)) {
   copyFileSync(new URL(file, vendorFolder(name)), join(page, 'vendor', file));
   copyFileSync(new URL('LICENSE', vendorFolder(name)), join(page, 'vendor', `${name}.LICENSE`));
 }
+
+// What the command says with no code loaded for it.
+const pages = join(dist, 'pages');
+mkdirSync(pages, { recursive: true });
+writeFileSync(join(pages, 'help.txt'), mainHelp());
+for (const command of COMMANDS) writeFileSync(join(pages, `help-${command.name}.txt`), commandHelp(command));
 
 const SPECIFIER = /((?:from|import\()\s*')(\.[^']+)\.ts'/g;
 const needed = new Set<string>();

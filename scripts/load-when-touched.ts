@@ -52,6 +52,9 @@ const UNDICI_PARTS: Readonly<Record<string, string>> = {
   errors: 'lib/core/errors.js',
 };
 
+/** What Node itself has loaded before the first line of ours: nothing is won by waiting. */
+const LOADED_ALREADY: ReadonlySet<string> = new Set(['buffer', 'diagnostics_channel', 'events', 'fs', 'path', 'url']);
+
 /** What src imports of Node's modules, by module. */
 const importedNames = new Map<string, Set<string>>();
 for (const file of globSync('**/*.ts', { cwd: SRC }))
@@ -81,7 +84,10 @@ function setUp(build: PluginBuild, ownFiles: Map<string, string>): void {
     const name = path.replace(/^node:/, '');
     if (!builtinModules.includes(name)) return undefined;
     if (kind === 'require-call') return { path: name, namespace: isTouchedLater(importer, path) ? 'later' : 'builtin' };
-    return { path: name, namespace: isOurs(importer) ? 'lazy-builtin' : 'builtin' };
+    // Whoever uses none of its exports does not have it.
+    return isOurs(importer)
+      ? { path: name, namespace: 'lazy-builtin', sideEffects: false }
+      : { path: name, namespace: 'builtin' };
   });
   build.onResolve({ filter: /^undici$/ }, ({ kind }) => ({
     path: 'undici',
@@ -169,9 +175,15 @@ function isCommonJs(file: string): boolean {
   return manifest === undefined || JSON.parse(readFileSync(manifest, 'utf8')).type !== 'module';
 }
 
-/** A module with those exports of a built-in one that src imports, each read from it when it is used. */
+/**
+ * A module with those exports of a built-in one that src imports, each read from it when it is used; at once, where Node
+ * has it already.
+ */
 function lazyBuiltin(name: string): string {
   const names = [...(importedNames.get(name) ?? [])];
+  // A Node that is too old to have the function is told so by the first file.
+  if (LOADED_ALREADY.has(name))
+    return `export const { ${names.join(', ')} } = process.getBuiltinModule?.('node:${name}') ?? {};`;
   return `let loaded;
 const load = () => (loaded ??= process.getBuiltinModule('node:${name}'));
 for (const key of ${JSON.stringify(names)})

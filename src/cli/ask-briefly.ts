@@ -5,6 +5,11 @@ import { connect } from 'node:net';
 import type { CallableAddress } from '../config/listen-address.ts';
 import { callableHost, type GatewayResponse, unansweredWithin } from './ask-gateway.ts';
 
+/** What is asked for by whoever wants to know whether a gateway is ready. */
+export const READINESS = '/readyz';
+/** Longest wait of one probe for its answer, ms, where nobody says another. */
+export const PROBE_TIMEOUT_MS = 3_000;
+
 /** A longer response is none to a probe. */
 const LONGEST_BYTES = 64 * 1024;
 

@@ -37,14 +37,14 @@ export function processIo(signals?: HeldSignals): Io {
     env,
     cwd: process.cwd(),
     isTTY: stdout.isTTY === true,
-    home: findHome(env),
+    home: homeFolder(env),
     platform,
     ...(signals && { signals }),
   };
 }
 
 /** The home folder. There is none where $HOME is missing and the user database does not list the user. */
-function findHome(env: Io['env']): string | undefined {
+export function homeFolder(env: Io['env']): string | undefined {
   try {
     return env.HOME === '' ? undefined : homedir() || undefined;
   } catch {

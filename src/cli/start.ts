@@ -1,37 +1,49 @@
-// The first that is loaded of the command: says at once what can be said with nothing but the table of commands, and
-// loads what the rest needs.
+// The first that is loaded of the command: answers at once what needs no other code, and loads what the rest needs.
 
-import { isSource } from '../program-folder.ts';
-import { findCommand } from './command-table.ts';
-import { EXIT, type Io } from './io.ts';
+import { readFileSync } from 'node:fs';
+import { isSource, programFile } from '../program-folder.ts';
+import { readVersion } from '../version.ts';
+import { useCompileCache } from './compile-cache.ts';
+import type { HeldSignals } from './held-signals.ts';
+import { EXIT, type Io, processIo, watchOutputs } from './io.ts';
+import { isReady } from './quick-probe.ts';
 
-/** Runs one command; resolves with the process's exit code. */
-export async function start(argv: readonly string[], io: Io): Promise<number> {
-  const answer = await answerAtOnce(argv);
-  if (answer !== null) {
-    io.stdout.write(answer);
-    return EXIT.ok;
-  }
-  if (argv[0] === 'healthcheck' || argv[0] === 'wait') return (await import('./probes.ts')).runProbe(argv, io);
+/** Runs one command line; resolves with the process's exit code, once what it wrote is written. */
+export async function start(argv: readonly string[], signals: HeldSignals): Promise<number> {
+  const startedAt = process.uptime();
+  if (argv.length === 1 && argv[0] === 'healthcheck' && (await isReady(process.env))) return EXIT.ok;
+  const outputs = watchOutputs();
+  const answer = readyMadeAnswer(argv);
+  if (answer !== null) process.stdout.write(answer);
+  const code = answer === null ? await run(argv, processIo(signals), (process.uptime() - startedAt) * 1000) : EXIT.ok;
+  return outputs.settle(code);
+}
+
+async function run(argv: readonly string[], io: Io, spentMs: number): Promise<number> {
+  const [first = 'serve'] = argv;
+  if (first === 'healthcheck' || first === 'wait') return (await import('./probes.ts')).runProbe(argv, io, spentMs);
   // Those before start as soon without.
-  if (!isSource) await cacheCode(io);
-  if (argv.length === 0 || ['serve', 'run', 'demo'].includes(argv[0] as string))
+  if (!isSource) useCompileCache({ ...io, uid: process.geteuid?.() });
+  if (first === 'serve' || first === 'run' || first === 'demo')
     return (await import('./serving.ts')).runServing(argv, io);
   return (await import('./run.ts')).run(argv, io);
 }
 
-async function cacheCode(io: Io): Promise<void> {
-  const { useCompileCache } = await import('./compile-cache.ts');
-  useCompileCache({ ...io, uid: process.geteuid?.() });
+/** The version, and the pages of help that the build has made; null for all the rest. */
+function readyMadeAnswer([first = '', second, ...more]: readonly string[]): string | null {
+  if (isSource || more.length > 0) return null;
+  const isAlone = second === undefined;
+  if (isAlone && first === '--version') return `${readVersion()}\n`;
+  if (isAlone && (first === '--help' || first === '-h' || first === 'help')) return readyMade('help');
+  const isHelp = second === '--help' || second === '-h';
+  return isHelp && /^[a-z]+$/.test(first) ? readyMade(`help-${first}`) : null;
 }
 
-/** What is asked for most, and needs no table of options; null for all the rest. */
-async function answerAtOnce([first = '', second, ...more]: readonly string[]): Promise<string | null> {
-  if (more.length > 0) return null;
-  const isAlone = second === undefined;
-  if (isAlone && first === '--version') return `${(await import('../version.ts')).VERSION}\n`;
-  const command = second === '--help' || second === '-h' ? findCommand(first) : undefined;
-  if (command === undefined && !(isAlone && ['--help', '-h', 'help'].includes(first))) return null;
-  const { commandHelp, mainHelp } = await import('./help.ts');
-  return command === undefined ? mainHelp() : commandHelp(command);
+/** A page that the build wrote beside the program; null where it wrote none of that name. */
+function readyMade(name: string): string | null {
+  try {
+    return readFileSync(programFile(`pages/${name}.txt`), 'utf8');
+  } catch {
+    return null;
+  }
 }

@@ -66,8 +66,8 @@ async function listenAs(t: Test, behave: (socket: Socket) => void): Promise<numb
   return (server.address() as AddressInfo).port;
 }
 
-const probe = (port: number, timeoutMs: number) =>
-  probeReadiness({ address: { kind: 'tcp', host: '127.0.0.1', port }, isEncrypted: false }, timeoutMs);
+const probe = (port: number, timeoutMs: number, spentMs = 0) =>
+  probeReadiness({ address: { kind: 'tcp', host: '127.0.0.1', port }, isEncrypted: false }, timeoutMs, spentMs);
 
 for (const [kind, behave] of Object.entries({ ...KINDS, ...ENDLESS })) {
   t.test(`healthcheck, where something ${kind}: not ready, in one line`, async (t) => {
@@ -83,6 +83,13 @@ for (const [kind, behave] of Object.entries({ ...KINDS, ...ENDLESS })) {
     }
   });
 }
+
+t.test('a probe that has waited already does not wait once more, and tells the whole time', async (t) => {
+  for (const [kind, behave] of Object.entries(ENDLESS)) {
+    const seen = await probe(await listenAs(t, behave), 3_600_000, 3_599_900);
+    t.match(seen, { ready: false, why: /did not answer within 3600 s/ }, kind);
+  }
+});
 
 for (const [kind, behave] of Object.entries(KINDS)) {
   t.test(`status and logout, where something ${kind}: words and a code, and nothing on stdout`, async (t) => {

@@ -177,10 +177,13 @@ t.test('healthcheck is 0 beside a ready gateway and 1 without one', async (t) =>
   const url = addressOf(await command.until('"msg":"listening"'));
   await command.until('"msg":"ready"');
   const { host } = new URL(url);
-  t.equal(await startCommand(t, ['healthcheck', '--listen', host]).ended, 0);
+  const asked = { env: { GCG_SERVER_LISTEN: host } };
+  const ready = startCommand(t, ['healthcheck'], asked);
+  t.equal(await ready.ended, 0);
+  t.equal(ready.stderr(), '');
   command.child.kill('SIGTERM');
   await command.ended;
-  const without = startCommand(t, ['healthcheck', '--listen', host]);
+  const without = startCommand(t, ['healthcheck'], asked);
   t.equal(await without.ended, 1);
   t.match(without.stderr(), 'no gateway is running there');
 });

@@ -107,6 +107,7 @@ t.test('npm pack holds the built program, its declarations, pages and examples, 
   const expected = new RegExp(
     `^(?:${[
       String.raw`dist/[\w/-]+\.(?:js(?:\.map)?|d\.ts)|dist/later/[\w-]+\.cjs(?:\.map)?`,
+      String.raw`dist/pages/help(?:-[a-z]+)?\.txt`,
       String.raw`dist/(?:operations/operations\.tsv|THIRD-PARTY-LICENSES|bundled-packages\.json|sbom\.cdx\.json|xdg-open)`,
       String.raw`dist/inspector/page/(?:page\.css|views\.css|shell\.html|vendor/lit-html\.LICENSE)`,
       String.raw`package\.json|LICENSE|(?:README|CHANGELOG|CONTRIBUTING|SECURITY)\.md|config\.example\.ini`,
@@ -350,12 +351,13 @@ t.test('help and the version are one file, a probe is two, and neither loads HTT
     [['--help'], 1],
     [['serve', '--help'], 1],
     [['--version'], 1],
+    [['healthcheck'], 2],
     [['healthcheck', '--listen', '127.0.0.1:1'], 2],
     [['wait', '--listen', '127.0.0.1:1', '--timeout', '1ms'], 2],
   ] as const) {
     const { files, packages, node } = loadedBy(...args);
     t.ok(files.length > 0 && files.length <= most, `${args.join(' ')}: ${files}`);
-    t.strictSame(packages, most === 1 ? [] : ['ini'], args.join(' '));
+    t.strictSame(packages, [], args.join(' '));
     t.notMatch(node, /NativeModule (?:tls|https?|crypto|internal\/deps\/undici\/undici)$/m, args.join(' '));
   }
 });

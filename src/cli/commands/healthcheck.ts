@@ -5,16 +5,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type TokenState, withoutToken } from '../../auth/credentials/token-source.ts';
 import type { GatewayConfig } from '../../config/gateway-config.ts';
 import { type CallableAddress, formatListenAddress } from '../../config/listen-address.ts';
+import { probedAddresses } from '../../config/listeners.ts';
 import { onOneLine } from '../../config/problem.ts';
 import { parseDuration } from '../../config/values.ts';
-import { firstAddress, loadToAsk, whereIsDescriptor } from '../admin-client.ts';
+import { loadToAsk, whereIsDescriptor } from '../admin-client.ts';
 import type { CommandLine } from '../args.ts';
-import { askBriefly } from '../ask-briefly.ts';
+import { askBriefly, PROBE_TIMEOUT_MS, READINESS } from '../ask-briefly.ts';
 import { askGateway, type GatewayResponse, OtherProgram, unansweredWithin } from '../ask-gateway.ts';
 import { EXIT, type Io } from '../io.ts';
-
-/** Longest wait for a response, ms, without --timeout. */
-const DEFAULT_TIMEOUT_MS = 3000;
 
 /**
  * The result of a probe: ready, or the reason in words. `absent`: nothing listens there, `foreign`: something else does,
@@ -32,11 +30,14 @@ export interface ProbeTarget {
   readonly reasonsAt?: ProbeTarget | undefined;
 }
 
-/** 0 when ready, 1 when not or when nothing answers, 2 for a wrong duration, 78 where none would start either. */
-export async function healthcheck(args: CommandLine, io: Io): Promise<number> {
+/**
+ * 0 when ready, 1 when not or when nothing answers, 2 for a wrong duration, 78 where none would start either. Of the
+ * time for the answer `spentMs` have gone already.
+ */
+export async function healthcheck(args: CommandLine, io: Io, spentMs = 0): Promise<number> {
   const target = probeTarget(args, io);
   if (typeof target === 'number') return target;
-  const probe = await probeReadiness(target, target.timeoutMs);
+  const probe = await probeReadiness(target, target.timeoutMs, spentMs);
   if (probe.ready) return EXIT.ok;
   io.stderr.write(`not ready: ${probe.why}\n`);
   return probe.kind === 'absent' && target.isBroken ? EXIT.badConfig : EXIT.failure;
@@ -46,7 +47,7 @@ export async function healthcheck(args: CommandLine, io: Io): Promise<number> {
 export function probeTarget(
   args: CommandLine,
   io: Io,
-  defaultTimeoutMs = DEFAULT_TIMEOUT_MS,
+  defaultTimeoutMs = PROBE_TIMEOUT_MS,
 ): (ProbeTarget & { timeoutMs: number; isBroken: boolean }) | number {
   const flag = args.flags.get('timeout');
   const timeout = typeof flag === 'string' ? parseDuration(flag) : null;
@@ -68,32 +69,34 @@ export function probeTarget(
 
 /** The health listener where there is one, else the listener for calls. */
 function healthTarget({ server }: GatewayConfig): ProbeTarget | undefined {
-  const health = firstAddress(server.healthListen);
-  const address = firstAddress([...server.adminListen, ...server.listen]);
-  const other = address && { address, isEncrypted: address.kind === 'tcp' && server.tls !== null };
-  return health === undefined ? other : { address: health, isEncrypted: false, reasonsAt: other };
+  const { health, other } = probedAddresses(server);
+  const withReasons = other && { address: other, isEncrypted: other.kind === 'tcp' && server.tls !== null };
+  return health === undefined ? withReasons : { address: health, isEncrypted: false, reasonsAt: withReasons };
 }
 
 /** Asks /readyz once. Never rejects. */
-export async function probeReadiness({ reasonsAt, ...target }: ProbeTarget, timeoutMs: number): Promise<Probe> {
-  const probe = await askReadiness(target, timeoutMs);
+export async function probeReadiness(
+  { reasonsAt, ...target }: ProbeTarget,
+  timeoutMs: number,
+  spentMs = 0,
+): Promise<Probe> {
+  const probe = await askReadiness(target, timeoutMs, spentMs);
   if (probe.ready || reasonsAt === undefined || probe.kind === 'absent' || probe.kind === 'foreign') return probe;
-  const inWords = await askReadiness(reasonsAt, timeoutMs);
+  const inWords = await askReadiness(reasonsAt, timeoutMs, spentMs);
   return inWords.ready || inWords.kind === 'absent' || inWords.kind === 'foreign' ? probe : inWords;
 }
 
-async function askReadiness({ address, isEncrypted }: ProbeTarget, timeoutMs: number): Promise<Probe> {
+async function askReadiness({ address, isEncrypted }: ProbeTarget, timeoutMs: number, spentMs: number): Promise<Probe> {
   // Nothing secret is sent or received, and an expired certificate does not make a gateway that serves "not ready".
   const tls = isEncrypted ? { rejectUnauthorized: false } : null;
-  const path = '/readyz';
   // Not performance.now(), whose module nothing else here loads.
-  const endsAt = process.uptime() * 1000 + timeoutMs;
+  const endsAt = process.uptime() * 1000 + timeoutMs - spentMs;
+  const leftMs = () => Math.max(1, Math.ceil(endsAt - process.uptime() * 1000));
   try {
-    let response = isEncrypted ? undefined : await askBriefly(address, path, timeoutMs);
+    let response = isEncrypted ? undefined : await askBriefly(address, READINESS, leftMs());
     if (response === undefined) {
       const headers = { host: 'localhost' };
-      const leftMs = Math.max(1, Math.ceil(endsAt - process.uptime() * 1000));
-      response = await askGateway({ address, tls, method: 'GET', path, headers, timeoutMs: leftMs });
+      response = await askGateway({ address, tls, method: 'GET', path: READINESS, headers, timeoutMs: leftMs() });
     }
     if (response === null)
       return { ready: false, why: `no gateway is running there (${formatListenAddress(address)})`, kind: 'absent' };
