@@ -17,10 +17,17 @@ const require = createRequire(import.meta.url);
  */
 const WHEN_TOUCHED: readonly (readonly [from: string, what: RegExp])[] = [
   ['@fastify/reply-from', /^node:https?2?$/],
-  ['fastify/lib', /^node:https$/],
+  ['fastify/lib', /^node:http(?:s|2)$/],
   ['pino', /\/transport$/],
   ['undici/lib/dispatcher', /\/client-h2\.js$/],
 ];
+
+/** Of Node's modules, what a package reads as it starts and is a number of a protocol: CANCEL of RFC 9113, section 7. */
+const KNOWN: Readonly<Record<string, string>> = {
+  http2: `{
+    constants: new Proxy({ NGHTTP2_CANCEL: 8 }, { get: (known, key) => known[key] ?? load().constants[key] }),
+  }`,
+};
 
 /** The same, where it is much code and shares no state with those that require it: each is a file of its own. */
 const OWN_FILE: readonly (readonly [from: string, what: RegExp, name: string])[] = [
@@ -119,7 +126,7 @@ function setUp(build: PluginBuild, ownFiles: Map<string, string>): void {
   build.onLoad({ filter: /./, namespace: 'lazy-builtin' }, ({ path }) => ({ contents: lazyBuiltin(path) }));
   build.onLoad({ filter: /./, namespace: 'later' }, ({ path }) => ({
     contents: builtinModules.includes(path)
-      ? standIn(`process.getBuiltinModule('node:${path}')`)
+      ? standIn(`process.getBuiltinModule('node:${path}')`, KNOWN[path])
       : standIn(`require(${JSON.stringify(path)})`),
     resolveDir: ROOT,
     pluginData: 'itself',
@@ -190,11 +197,15 @@ for (const key of ${JSON.stringify(names)})
   Object.defineProperty(exports, key, { enumerable: true, get: () => load()[key] });`;
 }
 
-/** What stands in for a whole module, a function or a class among them, until it is touched. */
-function standIn(load: string): string {
+/**
+ * What stands in for a whole module, a function or a class among them, until it is touched. `known` is code for an object
+ * of what is told without loading it.
+ */
+function standIn(load: string, known = '{}'): string {
   return `const load = () => ${load};
+const known = ${known};
 module.exports = new Proxy(function () {}, {
-  get: (_, key) => load()[key],
+  get: (_, key) => Object.hasOwn(known, key) ? known[key] : load()[key],
   set: (_, key, value) => Reflect.set(load(), key, value),
   has: (_, key) => key in load(),
   apply: (_, self, given) => Reflect.apply(load(), self, given),

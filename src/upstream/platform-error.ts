@@ -51,15 +51,18 @@ export async function platformBody(
   }
 }
 
-const DECODERS: Record<string, (bytes: Buffer, options: { maxOutputLength: number }) => Promise<Buffer>> = {
-  gzip: promisify(gunzip),
-  br: promisify(brotliDecompress),
-  deflate: promisify(inflate),
+type Decode = (bytes: Buffer, options: { readonly maxOutputLength: number }) => Promise<Buffer>;
+
+/** Functions: Node's compression takes a while to load, and few errors are compressed. */
+const DECODERS: Readonly<Record<string, () => Decode>> = {
+  gzip: () => promisify(gunzip),
+  br: () => promisify(brotliDecompress),
+  deflate: () => promisify(inflate),
 };
 
 async function decode(bytes: Buffer, encoding: string | null, limitBytes: number): Promise<Buffer> {
   if (encoding === null || encoding === 'identity') return bytes;
-  const decoder = DECODERS[encoding.trim().toLowerCase()];
+  const decoder = DECODERS[encoding.trim().toLowerCase()]?.();
   if (!decoder) throw new Error('an encoding that cannot be read here');
   return decoder(bytes, { maxOutputLength: limitBytes });
 }
