@@ -5,7 +5,7 @@ import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import https from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { TLSSocket } from 'node:tls';
+import { getCACertificates, setDefaultCACertificates, type TLSSocket } from 'node:tls';
 import t from 'tap';
 import { request } from 'undici';
 import { systemClock } from '../../src/clock.ts';
@@ -90,6 +90,24 @@ t.test(
     await t.rejects(get(t, behind, stranger.port), { code: 'gateway.upstream.tls' });
   },
 );
+
+t.test('what Node itself trusts is trusted at the first call, beside ca_file and without one', async (t) => {
+  const ofNode = await createTestCa("Node's CA");
+  t.teardown(() => ofNode.close());
+  const before = getCACertificates('default');
+  setDefaultCACertificates([ofNode.caPem]);
+  t.teardown(() => setDefaultCACertificates(before));
+  const upstream = await startUpstream(t, ofNode.issue(['localhost']));
+  const stranger = await startUpstream(t, other.issue(['localhost']));
+  for (const tls of [{ caFile: ca.caFile }, {}]) {
+    const egress = createTestEgress(t, { tls });
+    t.equal(await get(t, egress, upstream.port), 'hello');
+    const dialled = upstream.connections();
+    t.equal(await get(t, egress, upstream.port), 'hello');
+    t.equal(upstream.connections(), dialled + 1, 'from then on without a second handshake');
+    await t.rejects(get(t, egress, stranger.port), { code: 'gateway.upstream.tls', message: /Second CA/ });
+  }
+});
 
 t.test('a changed ca_file counts for new connections, in both directions', async (t) => {
   const upstream = await startUpstream(t, ca.issue(['localhost']));

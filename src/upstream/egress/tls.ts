@@ -139,9 +139,22 @@ export interface TlsMaterial {
   readonly upstream: SecureContext;
   /** For a proxy spoken to over TLS, and for PAC files: the same roots, never our client certificate. */
   readonly plain: SecureContext;
+  /** Whose authorities are among the roots. */
+  readonly breadth: Breadth;
 }
 
-/** Whom we trust: Node's authorities, those of our files, and, once a chain needs them, the system's. */
+/**
+ * How many of those whom we trust are looked at: a chain that is good for some of them is good for all, few need all, and
+ * Node's own are 18 ms to read, the system's 30.
+ */
+type Breadth = 'file' | 'node' | 'all';
+
+const WIDER: Readonly<Record<Breadth, Breadth | null>> = { file: 'node', node: 'all', all: null };
+
+/**
+ * Whom we trust: those of `tls.ca_file`, Node's authorities and the system's. What a chain does not need is not read: the
+ * file's come first, where there is one, else Node's.
+ */
 export interface Trust {
   /**
    * The current material; one stat per configured file. Throws GatewayError `gateway.upstream.tls` when a file cannot
@@ -150,9 +163,8 @@ export interface Trust {
    */
   current(): TlsMaterial;
   /**
-   * What `open` yields that opens a verified connection with the material it is given. Opens it a second time where the
-   * first chain was not acceptable and the system's authorities are not part of the material yet: reading them costs a
-   * third of a start, and few need them. Rejects as `current` and `open` do.
+   * What `open` yields that opens a verified connection with the material it is given. Opens it again, with more
+   * authorities, where the chain was not acceptable and there are more. Rejects as `current` and `open` do.
    */
   verify<T>(open: (material: TlsMaterial) => Promise<T>): Promise<T>;
 }
@@ -161,13 +173,13 @@ export interface Trust {
 export function createTrust({ tls, log }: { tls: GatewayConfig['tls']; log: Log }): Trust {
   let material: TlsMaterial | undefined;
   let triedRevision: string | undefined;
-  let withSystem = false;
+  let breadth: Breadth = tls.caFile === null ? 'node' : 'file';
   const files = [tls.caFile, tls.certFile, tls.keyFile].filter((file) => file !== null);
   const current = () => {
-    const revision = [...files.map(fileRevision), tls.keyPassphrase?.revision(), withSystem].join('\n');
+    const revision = [...files.map(fileRevision), tls.keyPassphrase?.revision(), breadth].join('\n');
     if (material && revision === triedRevision) return material;
     try {
-      material = load(tls, withSystem);
+      material = load(tls, breadth);
     } catch (error) {
       if (!material || !isGatewayError(error)) throw error;
       log.error({ problem: error.message }, 'changed tls files cannot be used, the previous ones stay');
@@ -178,30 +190,31 @@ export function createTrust({ tls, log }: { tls: GatewayConfig['tls']; log: Log 
   return {
     current,
     async verify(open) {
-      const first = current();
-      try {
-        return await open(first);
-      } catch (error) {
-        if (!isGatewayError(error) || !isChainVerdict(causeCode(error) ?? '')) throw error;
-        withSystem = true;
-        const second = current();
-        if (second === first) throw error;
-        return open(second);
+      for (;;) {
+        const used = current();
+        try {
+          return await open(used);
+        } catch (error) {
+          if (!isGatewayError(error) || !isChainVerdict(causeCode(error) ?? '')) throw error;
+          // Another connection may have needed more in the meantime.
+          if (breadth === used.breadth) breadth = WIDER[breadth] ?? breadth;
+          if (current() === used) throw error;
+        }
       }
     },
   };
 }
 
-function load(tls: GatewayConfig['tls'], withSystem: boolean): TlsMaterial {
-  const system = withSystem ? getCACertificates('system') : [];
-  const ca = [...new Set([...getCACertificates('default'), ...system, ...readAuthorities(tls.caFile)])];
+function load(tls: GatewayConfig['tls'], breadth: Breadth): TlsMaterial {
+  const ca = authorities(tls.caFile, breadth);
   const plain = createSecureContext({ ca });
-  if (tls.certFile === null || tls.keyFile === null) return { upstream: plain, plain };
+  if (tls.certFile === null || tls.keyFile === null) return { upstream: plain, plain, breadth };
   const cert = read(tls.certFile, 'tls.cert_file');
   const key = read(tls.keyFile, 'tls.key_file');
   try {
     const passphrase = tls.keyPassphrase?.read().reveal();
-    return { upstream: createSecureContext({ ca, cert, key, ...(passphrase !== undefined && { passphrase }) }), plain };
+    const upstream = createSecureContext({ ca, cert, key, ...(passphrase !== undefined && { passphrase }) });
+    return { upstream, plain, breadth };
   } catch (error) {
     const why = isGatewayError(error) ? error.message : ((error as NodeJS.ErrnoException).code ?? 'unreadable');
     throw unusable(
@@ -209,6 +222,15 @@ function load(tls: GatewayConfig['tls'], withSystem: boolean): TlsMaterial {
         'they belong to each other, and tls.key_passphrase',
     );
   }
+}
+
+/** Undefined: Node's own alone, which it has in a form that costs a third of their texts. */
+function authorities(caFile: string | null, breadth: Breadth): string[] | undefined {
+  const own = readAuthorities(caFile);
+  if (breadth === 'file') return [...own];
+  if (breadth === 'node' && caFile === null) return undefined;
+  const system = breadth === 'all' ? getCACertificates('system') : [];
+  return [...new Set([...getCACertificates('default'), ...system, ...own])];
 }
 
 function readAuthorities(caFile: string | null): readonly string[] {
