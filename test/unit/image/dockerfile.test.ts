@@ -89,7 +89,7 @@ t.test('the builder is sent what the build reads, and nothing else of the checko
   t.strictSame(sent.toSorted(), copied.map((name) => name.replace(/^\.\//, '')).toSorted());
 });
 
-t.test('the page tells options that there are, the presets as they are, and no image without a version', async (t) => {
+t.test('the page tells options that there are, and the presets as they are', async (t) => {
   const page = read('docs/container.md');
   const help = execFileSync(process.execPath, [`${ROOT}scripts/image.ts`, '--help'], { encoding: 'utf8' });
   const named = new Set(
@@ -99,5 +99,4 @@ t.test('the page tells options that there are, the presets as they are, and no i
   for (const flag of named) t.ok(flag !== null && help.includes(`  ${flag}`), String(flag));
   for (const words of [env.GCG_DEFAULT_SERVER_LISTEN, env.GCG_DEFAULT_STORE_PATH, 'answered for 8 s'])
     t.ok(page.includes(`${words}`), words);
-  t.notMatch(page, /genesys-cloud-gateway(?=[ `])(?!`\.)/);
 });
