@@ -47,7 +47,8 @@ t.test('the image', { skip }, async (t) => {
     if (ca !== undefined) secrets.push('--ca', ca);
     const built = ['one', 'in/another'].map((name) => {
       const clone = join(folder, name);
-      run('git', ['clone', '--quiet', ROOT, clone]);
+      // Of the first: a commit in the meantime would be another image.
+      run('git', ['clone', '--quiet', name === 'one' ? ROOT : join(folder, 'one'), clone]);
       // What lies in a checkout gets neither into the image nor changes it. To git it is not there.
       const traps = ['dist/old.js', 'node_modules/old/index.js', 'gcg.ini', '.env', 'src/.env', 'src/cli/notes.txt'];
       writeFileSync(join(clone, '.git/info/exclude'), traps.join('\n'));

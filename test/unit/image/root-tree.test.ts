@@ -136,7 +136,12 @@ function layCheckout(root: string): void {
       ...{ name: 'gateway', version: '1.2.3', license: 'MIT', type: 'module', scripts: { secret: 'x' } },
       ...{ dependencies: { quick: '^1.0.0' }, devDependencies: { tool: '1' } },
     }),
-    'dist/main.js': '#!/usr/bin/env node\nrun();\n',
+    'dist/main.js': '#!/usr/bin/env node\nimport("./run.js");\n',
+    'dist/run.js': 'import "./chunk-A.js";//# sourceMappingURL=run.js.map',
+    'dist/chunk-A.js': 'shared',
+    'dist/dropped-B.js': 'import "./chunk-C.js";//# sourceMappingURL=dropped-B.js.map',
+    'dist/dropped-B.js.map': '{}',
+    'dist/chunk-C.js': 'named by a file that nobody names',
     'dist/main.js.map': '{}',
     'dist/index.js': 'for programs',
     'dist/index.d.ts': 'for programs',
@@ -200,12 +205,20 @@ t.test(
     t.strictSame(
       filesOf(join(out, 'app')),
       [
-        ...['LICENSE', 'package.json', 'dist/main.js', 'dist/main.js.map', 'dist/later/part.cjs'],
+        ...[
+          'LICENSE',
+          'package.json',
+          'dist/main.js',
+          'dist/main.js.map',
+          'dist/run.js',
+          'dist/chunk-A.js',
+          'dist/later/part.cjs',
+        ],
         ...['dist/THIRD-PARTY-LICENSES', 'node_modules/quick/LICENSE', 'node_modules/quick/dist/index.js'],
         ...['node_modules/quick/package.json', 'node_modules/quick/quick.wasm'],
       ].sort(),
     );
-    t.equal(read('app/dist/main.js'), '#!/usr/local/bin/node\nrun();\n', 'there is no env');
+    t.equal(read('app/dist/main.js'), '#!/usr/local/bin/node\nimport("./run.js");\n', 'there is no env');
     t.equal(lstatSync(join(out, 'app/dist/main.js')).mode & 0o777, 0o755);
     t.strictSame(Object.keys(JSON.parse(read('app/package.json'))), [
       'name',
