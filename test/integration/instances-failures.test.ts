@@ -191,7 +191,8 @@ t.test('two gateways whose store', { skip: withoutRedis }, async (t) => {
     field.deadlineMs = COMMAND_DEADLINE_MS;
     front.delayMs = 400;
     await untilStore(t, two, /degraded|down/);
-    for (const one of two) t.match(await storeAt(one), { error: /(?:did not answer within 500|does not answer within 1000) ms|silent/ });
+    for (const one of two)
+      t.match(await storeAt(one), { error: /(?:did not answer within 500|does not answer within 1000) ms|silent/ });
     front.delayMs = 0;
     field.deadlineMs = PATIENT_MS;
     await untilStore(t, two, /ok/);
