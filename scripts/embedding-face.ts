@@ -6,13 +6,17 @@ import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 
 /** Rows of name and shape, a member of a type as `Gateway.drain`. Declarations are made from `root`'s sources. */
-export function embeddingFace(root: string): [string, string][] {
+export async function embeddingFace(root: string): Promise<[string, string][]> {
   const folder = mkdtempSync(join(tmpdir(), 'gcg-face-'));
   try {
-    const tsc = join(root, 'node_modules/typescript/bin/tsc');
-    execFileSync(process.execPath, [tsc, '-p', join(root, 'tsconfig.build.json'), '--outDir', folder]);
+    // The program itself: its command is a script, into whose process a test runner loads what it cannot bear.
+    const { default: compiler } = (await import(
+      pathToFileURL(join(root, 'node_modules/typescript/lib/getExePath.js')).href
+    )) as { default: () => string };
+    execFileSync(compiler(), ['-p', join(root, 'tsconfig.build.json'), '--outDir', folder]);
     const index = join(folder, 'index.d.ts');
     const exported = readFileSync(index, 'utf8').matchAll(/^export (type )?\{([^}]*)\} from '([^']+)';$/gm);
     return [...exported].flatMap(([, isType, list = '', from = '']) =>

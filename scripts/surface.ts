@@ -39,7 +39,7 @@ export async function surface(): Promise<Surface> {
     'log record': logRecords(sources),
     route: OWN_ROUTES.flatMap(({ template, methods }) => methods.map((method) => [`${method} ${template}`, ''])),
     header: found(sources, /'(x-gateway-[a-z-]+)'/gi, 1),
-    export: embeddingFace(ROOT),
+    export: await embeddingFace(ROOT),
     format: [
       ...found(sources, /'(gcg-(?:store|usage|audit)-\d+)'/g, 1),
       ...found(sources, /[`'](gcg[a-z]_)[`'$]/g, 1),
