@@ -58,7 +58,7 @@ export function parseCommandLine(argv: readonly string[]): ParsedCommandLine {
 
   // Flags are checked before the command: the word after an unknown flag may be its value, not a wrong command.
   const first = words[0] ?? 'serve';
-  const wrong = wantsHelp ? undefined : given.map(refuseFlag).find((message) => message !== undefined);
+  const wrong = wantsHelp ? undefined : given.map((flag) => refuseFlag(flag, first)).find((one) => one !== undefined);
   if (wrong !== undefined) return usage(wrong, words[0]);
 
   if (first === 'help') return helpOn(words[1]);
@@ -112,17 +112,26 @@ function splitProgram(argv: readonly string[]): { own: readonly string[]; progra
   return { own, program: argv.slice(end + 1) };
 }
 
-/** Says what is wrong with a flag in any command; undefined when nothing is. */
-function refuseFlag(token: {
-  name: string;
-  rawName: string;
-  value?: string | undefined;
-  inlineValue?: boolean | undefined;
-}): string | undefined {
+/** Says what is wrong with a flag in any command; undefined when nothing is. `word` stands where the command does. */
+function refuseFlag(
+  token: {
+    name: string;
+    rawName: string;
+    value?: string | undefined;
+    inlineValue?: boolean | undefined;
+  },
+  word: string,
+): string | undefined {
   const { name, rawName, value, inlineValue } = token;
   const flag = ALL_FLAGS.get(name);
   const spelt = onOneLine(rawName.split('=')[0] ?? rawName);
-  if (flag === undefined) return `there is no option ${spelt}${suggestFlag(name, ALL_FLAGS.keys())}`;
+  if (flag === undefined) {
+    // What the command does not take would be no help.
+    const command = findCommand(word);
+    const taken = command === undefined ? ALL_FLAGS.values() : [...COMMON_FLAGS, ...command.flags];
+    const names = [...taken].map((one) => one.name);
+    return `there is no option ${spelt}${suggestFlag(name, names)}`;
+  }
   if (flag.value === undefined) return value === undefined ? undefined : `${spelt} is a switch and takes no value`;
   const isMissing = value === undefined || (value.startsWith('-') && value.length > 1 && !inlineValue);
   return isMissing ? `${spelt} needs ${flag.value}; write ${spelt}=${flag.value}` : undefined;

@@ -74,6 +74,7 @@ t.test('arguments are counted', async (t) => {
 t.test('what is unknown is refused with the nearest', async (t) => {
   t.match(usageOf('chekc'), /no command "chekc"; did you mean "check"/);
   t.match(usageOf('check', '--onlin'), /there is no option --onlin; did you mean "--online"/);
+  t.match(usageOf('serve', '--onlin'), /there is no option --onlin\n/, 'what only another command takes is no help');
   t.match(usageOf('--lisen', 'x'), /there is no option --lisen; did you mean "--listen"/);
   t.match(usageOf('check', '--json'), /check has no option --json/);
   t.match(usageOf('-x'), /no option -x/);
