@@ -21,11 +21,14 @@ export function phasesOf(call: Call): Phase[] {
 
 function bySums({ durationMs, queueMs, tokenWaitMs, upstreamMs, attempts, heldBy }: Call): Phase[] {
   const rest = durationMs - queueMs - tokenWaitMs - upstreamMs;
+  // Nobody noted how long it paused between its attempts: that is in the rest.
+  const others =
+    attempts > 1 ? 'waiting before another try, and the gateway' : 'the gateway, and the way to the caller';
   return [
     { what: `waiting for ${heldBy ?? 'a limit or a connection'}`, at: null, ms: queueMs },
     { what: 'waiting for a token', at: null, ms: tokenWaitMs },
     { what: attempts > 1 ? `Genesys Cloud, ${attempts} attempts` : 'Genesys Cloud', at: null, ms: upstreamMs },
-    { what: 'the gateway, and the way to the caller', at: null, ms: rest },
+    { what: others, at: null, ms: rest },
   ];
 }
 

@@ -307,6 +307,12 @@ t.test('a call is explained: who, what happened, what to do, where the time went
     out,
   );
   t.strictSame(JSON.parse((await run('2', '--json')).out).why, WHY);
+  // Of one that nobody watched the pauses between its attempts are not the gateway's own time.
+  fake.answer = { ...fake.answer, call: fakeCall(2, { attempts: 4, durationMs: 5000, upstreamMs: 7 }) };
+  t.match(
+    (await run('2')).out,
+    /Where 5 s went, in 4 attempts\n.*\n.*\| waiting before another try, and the gateway\n/,
+  );
   fake.answer = { ...fake.answer, call: fakeCall(1), why: null };
   t.match((await run('1')).out, /It went well, and was not slow\.[\s\S]*Where 43 ms went\n.*Genesys Cloud\n/);
 });
