@@ -60,8 +60,9 @@ export class TokenTransitions {
       errorCode: failure?.error.code ?? null,
       nextAttemptInMs: nextAttemptInMs === null ? null : Math.round(nextAttemptInMs),
     };
-    const fields = failure === null ? { ...transition } : { ...transition, error: failure.error.message };
-    log[this.#levelOf(state)](fields, 'token state');
+    // What there is nothing to say about is left out, as in each record.
+    const fields = Object.entries({ ...transition, error: failure?.error.message ?? null });
+    log[this.#levelOf(state)](Object.fromEntries(fields.filter(([, value]) => value !== null)), 'token state');
     onTransition?.(transition);
   }
 
