@@ -317,7 +317,10 @@ export function refusal(
     return 'this takes the key that the gateway has written for the user who runs it: run it as that user';
   // What a program is told about headers is of no use at a terminal.
   const what = message.replace(/: send its secret as .*$/, '');
-  return `${what}: set GCG_ADMIN_KEY to the secret of a client with admin = true`;
+  return (
+    `${what}: set GCG_ADMIN_KEY to the secret of a client with admin = true ` +
+    '(gcg client add NAME makes one; write admin = true below its line)'
+  );
 }
 
 /** Asks for the status document. Null where no gateway of ours answers. */

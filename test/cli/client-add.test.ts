@@ -66,7 +66,9 @@ t.test('a client that is there already is told, with the way to change a secret'
   t.match(again.stderr, /^note: crm is a client already \(.*gcg\.ini:4\), and .*: gcg client rotate crm /m);
   t.match(again.stderr, `belong into ${at}: at its end`, 'the file that counts, not any');
   t.match(again.stdout, '[client.crm]');
-  t.notMatch((await gcg('client', 'add', 'other', '--config', at)).stderr, /^note/m);
+  const other = await gcg('client', 'add', 'other', '--config', at);
+  t.notMatch(other.stderr, /^note|^It is the first client/m);
+  t.match((await gcg('client', 'add', 'crm')).stderr, /^It is the first client: .* must show a secret/m);
 });
 
 t.test('a bad name and another verb are usage errors', async (t) => {

@@ -66,7 +66,7 @@ t.test(
     const ignorant = createCommandFolder(t, at(port, `[client.boss]\nsecret_sha256[] = ${hash}\nadmin = true\n`));
     t.match(await ignorant.run(status, ['status']), {
       code: 77,
-      err: /^gcg: [^:]+: set GCG_ADMIN_KEY to the secret of a client with admin = true\n$/,
+      err: /^gcg: [^:]+: set GCG_ADMIN_KEY to the secret of a client with admin = true \(gcg client add NAME makes one; /,
     });
     t.equal((await ignorant.run(status, ['status'], { env: { GCG_ADMIN_KEY: 'boss-secret-boss' } })).code, 0);
   },

@@ -40,6 +40,12 @@ export async function client(args: CommandLine, io: Io): Promise<number> {
   return EXIT.usage;
 }
 
+/** What the first client changes for everybody else. */
+const FIRST =
+  'It is the first client: from then on callers must show a secret, also on this machine (unless ' +
+  'server.anonymous_credentials lets them call without),\n' +
+  'and gcg status, tail, explain and open need a client with admin = true, and its secret in GCG_ADMIN_KEY.\n';
+
 /**
  * Makes a secret for a new client. The configuration lines are all that stdout gets, so that `>> gcg.ini` is right; the
  * secret goes to stderr.
@@ -59,7 +65,7 @@ async function addClient(args: CommandLine, io: Io): Promise<number> {
       `The lines with its hash ${io.isTTY ? 'below' : 'went to stdout, and'} belong into ${file}: ` +
       'at its end is right.\n' +
       (known === undefined
-        ? `Later: gcg client rotate ${name}, gcg client revoke ${name}.\n\n`
+        ? `Later: gcg client rotate ${name}, gcg client revoke ${name}.\n${clients.length === 0 ? FIRST : ''}\n`
         : `note: ${name} is a client already (${known.location}), and what it has stays good beside this: ` +
           `gcg client rotate ${name} says how to change a secret.\n\n`),
   );
