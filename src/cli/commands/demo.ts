@@ -76,7 +76,7 @@ ${credentials.join('\n')}
 
 Callers: ${[proved, anonymous].filter((words) => words !== '').join('; and ')}.
 Replaced or left out: ${[...replaced, 'the store (memory)'].join(', ')}.
-Changes of the file count after a restart. All tokens end at once with
+Changes of the file count after a restart. This ends all tokens at once, and the gateway gets new ones:
 
   curl http://${address}/sandbox/controls -H 'Content-Type: application/json' -d '{"do":["expireTokens"]}'
 
@@ -129,7 +129,7 @@ Nothing here is real, and nothing leaves this machine. Try, in another terminal:
   curl ${address}/readyz
 
 No token was needed: the gateway holds the secret, got one, and put it on each call.
-Faults can be turned on: gcg demo --help lists them. All tokens end at once, and the gateway gets new ones, with
+This ends all tokens at once, and the gateway gets new ones (for other faults see gcg demo --help):
 
   curl http://${simulation}/sandbox/controls -H 'Content-Type: application/json' -d '{"do":["expireTokens"]}'
 

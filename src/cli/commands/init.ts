@@ -121,7 +121,7 @@ async function describe(
   const hasSecret = grantType !== 'pkce' && grantType !== 'implicit';
   const clientSecret =
     hasSecret && ask !== null
-      ? answered(await ask.secret(`Client secret (nothing: it will be read from $${SECRET_VARIABLE})`))
+      ? answered(await ask.secret(`Client secret (Enter alone: it is read from $${SECRET_VARIABLE} at each start)`))
       : null;
   const orgName =
     grantType === 'saml2_bearer'
