@@ -114,7 +114,7 @@ function configurationPage(): string {
 
 ${GENERATED}
 
-Values come from flags, then the environment, then the configuration file, then \`GCG_DEFAULT_*\` (by which an image or \
+Every option of the gateway, and where its value comes from: from flags, then the environment, then the configuration file, then \`GCG_DEFAULT_*\` (by which an image or \
 a unit presets options, \`GCG_DEFAULT_SERVER_LISTEN\`), then the defaults.
 \`gcg config\` shows the effective values and where each came from; \`gcg check\` reports everything that is wrong, \
 with file and line.
@@ -249,7 +249,7 @@ function errorsPage(): string {
 
 ${GENERATED}
 
-An error that the gateway makes itself carries the header \`X-Gateway-Error\` with one of these codes. Genesys Cloud \
+Every error that the gateway makes itself, with its status and what it means. Each carries the header \`X-Gateway-Error\` with its code. Genesys Cloud \
 cannot set that header: it is removed from its answers. Every other answer is Genesys Cloud's own.
 
 The body has the platform's own shape, with the code in \`code\` and the request id in \`contextId\`:

@@ -13,6 +13,8 @@ import {
 
 const HEAD = `# Faults and what callers see of them
 
+What a caller gets when something breaks: the network, the platform, the login host, a proxy.
+
 Every row is a test (\`test/integration/fault-matrix.test.ts\`, \`fault-token-endpoint.test.ts\`,
 \`fault-aftermath.test.ts\`), and this page is generated from the rows that the tests run
 (\`node test/integration/fault-page.ts\`). The rules are tested one by one in \`test/unit/upstream/retry.test.ts\`,
