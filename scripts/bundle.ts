@@ -3,7 +3,7 @@
 // them whose code that is: `bundled-packages.json` and `sbom.cdx.json` for machines, `THIRD-PARTY-LICENSES` for people and
 // their lawyers.
 
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { decode, encode, type SourceMapSegment } from '@jridgewell/sourcemap-codec';
@@ -12,6 +12,10 @@ import { VENDORED } from '../src/inspector/page-files.ts';
 import { type BundledPackage, licencesPage, packagesOf } from './licences.ts';
 import { loadWhenTouched } from './load-when-touched.ts';
 import { billOfMaterials } from './sbom.ts';
+import { removeUnreached } from './unreached-modules.ts';
+
+/** A file that was written, by its path from the root. */
+type Output = [file: string, Metafile['outputs'][string]];
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 
@@ -91,17 +95,19 @@ const later = await build({
   plugins: [leftOut()],
 });
 
-const builds = [...small, ...split, later].map(({ metafile }) => metafile);
+removeUnreached(dist, ['main.js', 'index.js']);
+const outputs = [...small, ...split, later]
+  .flatMap(({ metafile }) => Object.entries(metafile.outputs))
+  .filter(([file]) => existsSync(join(ROOT, file)));
 // Of the page's packages the one file is copied that browsers load.
 const vendored = Object.keys(VENDORED).map((name) => `node_modules/${name}/package.json`);
-const packages = packagesOf(ROOT, [...builds.flatMap(filesOf), ...vendored]);
+const packages = packagesOf(ROOT, [...filesOf(outputs), ...vendored]);
 writeFileSync(join(dist, 'bundled-packages.json'), `${JSON.stringify(packages.map(row), null, 1)}\n`);
 writeFileSync(join(dist, 'THIRD-PARTY-LICENSES'), licencesPage(packages));
-
 writeFileSync(join(dist, 'sbom.cdx.json'), billOfMaterials(ROOT, packages));
-for (const metafile of builds) {
-  assertAscii(metafile);
-  for (const file of Object.keys(metafile.outputs)) if (file.endsWith('.map')) keepLines(join(ROOT, file));
+for (const [file, { bytes }] of outputs) {
+  if (file.endsWith('.js') && bytes >= 100_000) assertAscii(file);
+  if (file.endsWith('.map')) keepLines(join(ROOT, file));
 }
 
 /** Ends what asks for one of those. */
@@ -147,18 +153,15 @@ function otherFiles(byImport: Readonly<Record<string, string>>): Plugin {
 }
 
 /** A source is held in memory as long as its code is, and with one character beyond Latin-1 it takes twice as much. */
-function assertAscii({ outputs }: Metafile): void {
-  for (const [file, { bytes }] of Object.entries(outputs)) {
-    if (!file.endsWith('.js') || bytes < 100_000) continue;
-    // Strings are written with escapes: it is in a regular expression.
-    const where = /.{0,40}[^\0-\x7f]/.exec(readFileSync(join(ROOT, file), 'utf8'))?.[0];
-    if (where !== undefined) throw new Error(`${file} is not ASCII, write \\u and its number: ${where}`);
-  }
+function assertAscii(file: string): void {
+  // Strings are written with escapes: it is in a regular expression.
+  const where = /.{0,40}[^\0-\x7f]/.exec(readFileSync(join(ROOT, file), 'utf8'))?.[0];
+  if (where !== undefined) throw new Error(`${file} is not ASCII, write \\u and its number: ${where}`);
 }
 
 /** The files whose code is in what was written; modules that are made here have a word and a colon in front. */
-function filesOf({ outputs }: Metafile): string[] {
-  const files = new Set(Object.values(outputs).flatMap(({ inputs }) => Object.keys(inputs)));
+function filesOf(written: readonly Output[]): string[] {
+  const files = new Set(written.flatMap(([, { inputs }]) => Object.keys(inputs)));
   return [...files].filter((file) => !/^[a-z-]+:/.test(file));
 }
 

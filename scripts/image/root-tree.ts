@@ -14,11 +14,11 @@ import {
   readdirSync,
   readFileSync,
   readlinkSync,
-  rmSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { basename, dirname, join, posix } from 'node:path';
+import { removeUnreached } from '../unreached-modules.ts';
 import { elfNeeds } from './elf.ts';
 
 const NODE = '/usr/local/bin/node';
@@ -154,7 +154,7 @@ function layApp(root: string, out: string): void {
     recursive: true,
     filter: (path) => !path.endsWith('.d.ts') && !NOT_RUN.includes(path.slice(dist.length + 1)),
   });
-  dropUnnamed(join(out, 'dist'));
+  removeUnreached(join(out, 'dist'), ['main.js']);
   const main = join(out, 'dist/main.js');
   // There is no `env` in the image to find Node.
   const code = readFileSync(main, 'utf8').replace(/^#!.*\n/, `#!${NODE}\n`);
@@ -167,23 +167,6 @@ function layApp(root: string, out: string): void {
   writeFileSync(join(out, 'package.json'), `${JSON.stringify(manifest, null, 2)}\n`);
   for (const dependency of Object.keys(dependencies))
     layPackage(join(root, 'node_modules', dependency), out, dependency);
-}
-
-/** Removes modules that no other module names, and what only these named: bundling leaves some of code that it dropped. */
-function dropUnnamed(dist: string): void {
-  const texts = new Map(
-    globSync('**/*.{js,cjs}', { cwd: dist }).map((file) => [file, readFileSync(join(dist, file), 'utf8')]),
-  );
-  for (let isDone = false; !isDone; ) {
-    isDone = true;
-    for (const file of texts.keys()) {
-      if (file === 'main.js' || file.includes('/') || file.includes('\\')) continue;
-      if ([...texts].some(([other, text]) => other !== file && text.includes(file))) continue;
-      texts.delete(file);
-      for (const name of [file, `${file}.map`]) rmSync(join(dist, name), { force: true });
-      isDone = false;
-    }
-  }
 }
 
 /** An installed package without declarations, maps and pages. Of the WebAssembly package, no extension is loaded. */

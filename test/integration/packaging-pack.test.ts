@@ -5,7 +5,7 @@ import { type ExecFileSyncOptions, execFileSync, spawn } from 'node:child_proces
 import { cpSync, globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { get } from 'node:http';
 import { tmpdir } from 'node:os';
-import { dirname, join, posix } from 'node:path';
+import { basename, dirname, join, posix } from 'node:path';
 import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -146,6 +146,16 @@ t.test('it imports nothing but what npm installs with it', async (t) => {
   // One is native, for digests of Redis, and asked for by a package that does without.
   t.strictSame([...bare].sort(), ['@node-rs/xxhash', 'quickjs-wasi'], 'as found in the files');
   t.strictSame(Object.keys(manifest.dependencies), ['quickjs-wasi'], 'as declared');
+});
+
+t.test('each of its modules is reached from the command or from the index', async (t) => {
+  const files = globSync('dist/*.js', { cwd: installed }).map((file) => basename(file));
+  const reached = new Set(['main.js', 'index.js']);
+  for (const file of reached) {
+    const code = readFileSync(join(installed, 'dist', file), 'utf8');
+    for (const other of files) if (code.includes(`"./${other}"`)) reached.add(other);
+  }
+  t.strictSame([...reached].sort(), files.sort());
 });
 
 t.test('it says whose code it holds, and under which terms', async (t) => {

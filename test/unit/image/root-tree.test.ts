@@ -9,7 +9,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import { elfNeeds } from '../../../scripts/image/elf.ts';
 
-const SCRIPTS = fileURLToPath(new URL('../../../scripts/image/', import.meta.url));
+const SCRIPTS = fileURLToPath(new URL('../../../scripts/', import.meta.url));
 
 /** The least that a loader reads: a table of segments, the loader's name, tags, and the strings they point to. */
 function elf(
@@ -128,7 +128,10 @@ function layBase(root: string, without = ''): void {
 
 /** A checkout that is built, with what is not for the image in it. */
 function layCheckout(root: string): void {
-  const scripts = ['elf.ts', 'root-tree.ts'].map((name) => [`scripts/image/${name}`, readFileSync(SCRIPTS + name)]);
+  const scripts = ['image/elf.ts', 'image/root-tree.ts', 'unreached-modules.ts'].map((name) => [
+    `scripts/${name}`,
+    readFileSync(join(SCRIPTS, name)),
+  ]);
   const files: Record<string, string | Buffer> = {
     ...Object.fromEntries(scripts),
     LICENSE: 'MIT',
