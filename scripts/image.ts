@@ -19,6 +19,7 @@ const HELP = `npm run image -- [options]: builds the container image of this che
   --platform LIST   linux/amd64,linux/arm64 or one of them (that of this machine); no emulation is needed
   --base IMAGE      where Node and Debian's libraries are taken from (that of the Dockerfile). A tag is looked up and
                     pinned by its digest: skopeo, or docker, does that. NAME@sha256:… is taken as it is
+  --show-base       only says that: NAME@sha256:…, for a build by other means
   --stand-in        for tests where no base image can be pulled: builds one from Debian's packages and the Node that runs
                     this, with debootstrap, as root. Not for releases
   --mirror URL      where --stand-in gets Debian's packages (as apt of this machine)
@@ -57,6 +58,7 @@ function readOptions() {
       with: { type: 'string' },
       platform: { type: 'string' },
       base: { type: 'string' },
+      'show-base': { type: 'boolean', default: false },
       'stand-in': { type: 'boolean', default: false },
       mirror: { type: 'string' },
       npmrc: { type: 'string' },
@@ -69,6 +71,10 @@ function readOptions() {
 function main(): void {
   const manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
   const builder = findBuilder(options.with);
+  if (options['show-base']) {
+    console.log(pinnedBase(builder, options.base ?? baseOfDockerfile()));
+    return;
+  }
   const here = platformOf(process.arch);
   const platforms = (options.platform ?? here).split(',');
   for (const platform of platforms)
@@ -79,6 +85,7 @@ function main(): void {
   const { epoch, revision } = sourceOf();
   if (revision === null) console.log('note: what is built is no commit: there is no revision in its labels');
   const base = options['stand-in'] ? null : pinnedBase(builder, options.base ?? baseOfDockerfile());
+  if (base !== null) console.log(`base: ${base}`);
   if (options['stand-in']) for (const platform of new Set([here, ...platforms])) makeStandIn(builder, platform, here);
 
   for (const platform of platforms) {
@@ -160,9 +167,7 @@ function pinnedBase(builder: Builder, name: string): string {
       `the base image ${name} cannot be looked up: ${String(stderr).trim().split('\n').at(-1)}\n` +
         'Say --base with one that can be pulled, or for tests --stand-in, which builds one from packages of Debian.',
     );
-  const pinned = `${name.replace(/:[^/:]*$/, '')}@sha256:${createHash('sha256').update(stdout).digest('hex')}`;
-  console.log(`base: ${pinned}`);
-  return pinned;
+  return `${name.replace(/:[^/:]*$/, '')}@sha256:${createHash('sha256').update(stdout).digest('hex')}`;
 }
 
 function makeStandIn(builder: Builder, platform: string, here: string): void {

@@ -1,6 +1,9 @@
 // How the image is built by each builder: the same labels, base, time and secrets, in the words of each.
 
 import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { chmodSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { BUILDERS, buildCommand, buildEnvironment, platformOf } from '../../../scripts/image/build-command.ts';
@@ -77,10 +80,31 @@ t.test('what tells one build from the next goes, what the image is stays', async
   );
 });
 
+const image = (args: readonly string[], PATH = '/nonexistent') =>
+  spawnSync(process.execPath, [fileURLToPath(new URL('../../../scripts/image.ts', import.meta.url)), ...args], {
+    encoding: 'utf8',
+    env: { PATH },
+  });
+
+t.test(
+  'the base is shown by the digest of what its tag means now, or why it cannot be',
+  { skip: process.platform === 'win32' ? 'a shell script plays Docker' : false },
+  async (t) => {
+    const path = t.testdir({
+      docker: '#!/bin/sh\ncase "$*" in *--raw*:26) printf list ;; *) echo gone >&2; exit 1 ;; esac\n',
+    });
+    chmodSync(join(path, 'docker'), 0o755);
+    const show = (base: string) => image(['--with', 'docker', '--show-base', '--base', base], path);
+    const digest = createHash('sha256').update('list').digest('hex');
+    t.equal(show('registry:5000/node:26').stdout, `registry:5000/node@sha256:${digest}\n`);
+    const pinned = `node@sha256:${'a'.repeat(64)}`;
+    t.equal(show(pinned).stdout, `${pinned}\n`);
+    const { status, stdout, stderr } = show('node:none');
+    t.match([status, stdout, stderr], [1, '', /^image: the base image node:none cannot be looked up: gone\n/]);
+  },
+);
+
 t.test('what is wrong with a command line, or is not there, is said in one line', async (t) => {
-  const script = fileURLToPath(new URL('../../../scripts/image.ts', import.meta.url));
-  const image = (args: readonly string[]) =>
-    spawnSync(process.execPath, [script, ...args], { encoding: 'utf8', env: { PATH: '/nonexistent' } });
   for (const [args, status, words] of [
     [['--no-such'], 2, /^image: Unknown option '--no-such'.*\nTry npm run image -- --help\n$/],
     [['more'], 2, /^image: Unexpected argument 'more'/],

@@ -134,6 +134,12 @@ t.test('what is published is the tarball that was tried, with its proof of origi
   );
   const image = release.jobs.image?.steps?.find(({ uses = '' }) => uses.startsWith('docker/build-push-action@'))?.with;
   t.match(image, { platforms: 'linux/amd64,linux/arm64', provenance: 'mode=max', push: true });
+  t.match(runs('image'), /scripts\/image\.ts --with docker --show-base/);
+  t.match(
+    image?.['build-args'],
+    /^NODE_IMAGE=\S.*\.name \}\}@\S.*\.digest \}\}$/,
+    'on a base that is known afterwards',
+  );
 });
 
 t.test('three systems and each line of Node that package.json names are tried', async (t) => {
