@@ -480,10 +480,10 @@ export const COMMANDS = [
     doc: 'diagnose the connection to Genesys Cloud',
     more:
       'Corporate proxy, DNS, connection, certificates, region, clock, a token for each credential and one harmless ' +
-      'call. The report holds no secret and is fit for a ticket.',
+      'call; the collector of spans, where one is configured. The report holds no secret and is fit for a ticket.',
     exits: [
       ['1', "only this machine's clock is wrong"],
-      ['69', 'Genesys Cloud, or the proxy before it, is unreachable or failing'],
+      ['69', 'Genesys Cloud, the proxy before it, or the collector of spans is unreachable or failing'],
       ['77', 'a credential is refused, or a person must log in'],
     ],
     flags: [JSON_FLAG],

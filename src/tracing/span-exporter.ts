@@ -3,13 +3,11 @@
 
 import { ProtobufTraceSerializer } from '@opentelemetry/otlp-transformer';
 import { type Clock, type Timer, withDeadline } from '../clock.ts';
-import type { TracingConfig } from '../config/sections/tracing.ts';
 import { GatewayError, isGatewayError } from '../errors.ts';
 import type { Log } from '../logging/log.ts';
 import { parseRetryAfter } from '../retry-after.ts';
-import { fetchSecret } from '../secret.ts';
-import { VERSION } from '../version.ts';
 import type { SpanPost } from './call-tracer.ts';
+import { type CollectorHeader, collectorRequest } from './collector-request.ts';
 import type { ReadableSpan } from './span.ts';
 import type { SpanCounts } from './span-counts.ts';
 
@@ -23,9 +21,10 @@ export interface SpanExporterDeps {
 }
 
 /** The settings of one exporter. */
-export type ExporterSettings = Pick<TracingConfig, 'headerName' | 'headerValue' | 'timeoutMs'> & {
+export interface ExporterSettings extends CollectorHeader {
   readonly endpoint: string;
-};
+  readonly timeoutMs: number;
+}
 
 /** So many spans wait at most, beside those that are being sent. */
 const MOST_WAITING = 2_048;
@@ -33,9 +32,6 @@ const MOST_WAITING = 2_048;
 const BATCH = 256;
 /** A span waits so long for others to go with it. */
 const GATHER_MS = 5_000;
-/** What a collector says is short. */
-const LARGEST_ANSWER_BYTES = 64 * 1024;
-
 /** Statuses after which the same request may be sent again; of any other one the spans are lost (OTLP/HTTP, "Failures"). */
 const RETRIED = new Set([429, 502, 503, 504]);
 const MOST_TRIES = 5;
@@ -171,13 +167,11 @@ export class SpanExporter {
 
   async #send(body: Uint8Array): Promise<Outcome> {
     const { clock, post } = this.#deps;
-    const { endpoint: url, headerName, headerValue } = this.#settings;
+    const { endpoint } = this.#settings;
     const timeoutMs = Math.max(1, Math.ceil(Math.min(this.#settings.timeoutMs, this.#leftMs())));
     try {
-      const headers = ['content-type', 'application/x-protobuf', 'user-agent', `genesys-cloud-gateway/${VERSION}`];
-      if (headerValue !== null) headers.push(headerName, (await fetchSecret(headerValue)).reveal().trim());
+      const request = await collectorRequest(endpoint, this.#settings, body, timeoutMs);
       const late = () => new GatewayError('gateway.upstream.timeout', 'no answer within tracing.timeout');
-      const request = { url, headers, body, timeoutMs, maxBodyBytes: LARGEST_ANSWER_BYTES };
       return judge(await withDeadline(clock, timeoutMs, late, post(request)), clock.now());
     } catch (error) {
       const code = isGatewayError(error) ? error.code : 'gateway.internal';

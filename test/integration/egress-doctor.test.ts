@@ -1,14 +1,18 @@
 // `gcg doctor`: each fault on the way to Genesys Cloud is named at its step, with what to change, and the exit code
 // fits.
 
+import http from 'node:http';
 import https from 'node:https';
 import t from 'tap';
+import { Agent } from 'undici';
 import { createToken, type Token } from '../../src/auth/credentials/token-source.ts';
-import { type DoctorDeps, type DoctorStep, doctor } from '../../src/cli/commands/doctor.ts';
+import { type DoctorDeps, doctor } from '../../src/cli/commands/doctor.ts';
+import type { DoctorStep } from '../../src/cli/examination.ts';
 import { systemClock } from '../../src/clock.ts';
 import type { CredentialConfig, GatewayConfig, UpstreamHosts } from '../../src/config/gateway-config.ts';
 import { GatewayError } from '../../src/errors.ts';
-import { Secret } from '../../src/secret.ts';
+import { inlineSecret, Secret } from '../../src/secret.ts';
+import { createPost } from '../../src/upstream/upstream.ts';
 import { createTestCa } from '../helpers/certificates.ts';
 import { createTestEgress, listenFor, type TestEgressOptions } from '../helpers/egress.ts';
 import { freePort, startConnectProxy } from '../helpers/proxies.ts';
@@ -26,13 +30,15 @@ interface Setting {
   json?: boolean;
   /** A file: `tls.cert_file`. */
   ownCertificate?: string | null;
+  /** `tracing.otlp_endpoint`. */
+  collector?: string | null;
 }
 type Tap = { teardown(fn: () => unknown): void };
 
 /** Runs the doctor against one host that plays API and login, over TLS. */
 async function run(
   t: Tap,
-  { egress = {}, deps = {}, answer = {}, port, json = true, ownCertificate = null }: Setting = {},
+  { egress = {}, deps = {}, answer = {}, port, json = true, ownCertificate = null, collector = null }: Setting = {},
 ) {
   const seen: string[] = [];
   const server = https.createServer(ca.issue(['api.region.test']), (req, res) => {
@@ -57,9 +63,17 @@ async function run(
     general: { hosts },
     server: { tls: null },
     tls: { caFile: null, certFile: ownCertificate },
+    tracing: {
+      otlpEndpoint: collector,
+      headerName: 'Api-Key',
+      headerValue: inlineSecret(CANARY, 'test'),
+      timeoutMs: 2000,
+    },
     credentials: [credential],
     timeouts: { connectMs: 2000 },
   } as unknown as GatewayConfig;
+  const agent = new Agent();
+  t.teardown(() => agent.destroy());
   let printed = '';
   const exitCode = await doctor(
     { flags: new Map(json ? [['json', true]] : []) },
@@ -72,6 +86,7 @@ async function run(
         timeouts: { connectMs: 2000 },
         ...egress,
       }),
+      post: createPost(agent),
       obtainToken: async () => token(),
       resolve: async () => ['127.0.0.1'],
       clock: systemClock,
@@ -312,3 +327,40 @@ t.test('certificates of ours: with the days that are left; one that has expired 
   t.match(await stepFor(issued(5)), { exitCode: 0, status: 'warning', detail: /expires in 5 days, on .*: renew it$/ });
   t.match(await stepFor(issued(-2)), { exitCode: 1, status: 'failed', detail: /has expired on .*: renew it$/ });
 });
+
+t.test(
+  'a collector of spans is sent a request without any: it takes that, or is named with what to change',
+  async (t) => {
+    let status = 200;
+    const seen: unknown[] = [];
+    const server = http.createServer(({ method, url, headers }, res) => {
+      seen.push([method, url, headers['content-type'], headers['api-key'], headers['content-length']]);
+      res.writeHead(status, { location: '/elsewhere' }).end(`no: ${CANARY}`);
+    });
+    const origin = `http://127.0.0.1:${await listenFor(t, server)}`;
+    const asked = async (collector: string) => {
+      const { steps, exitCode, printed } = await run(t, { collector });
+      t.notMatch(printed, CANARY);
+      t.ok(
+        steps.slice(0, -1).every((one) => one.status === 'ok'),
+        'all the rest is well',
+      );
+      return { exitCode, ...steps.at(-1) };
+    };
+    for (const [answered, expected] of [
+      [200, { exitCode: 0, status: 'ok', detail: 'POST /v1/traces answered 200: it takes spans' }],
+      [401, { exitCode: 69, status: 'failed', detail: /401: check tracing\.header_value, and/ }],
+      [404, { exitCode: 69, status: 'failed', detail: /404: check tracing\.otlp_endpoint/ }],
+      [307, { exitCode: 69, status: 'failed', detail: /307: check tracing\.otlp_endpoint/ }],
+    ] as const) {
+      status = answered;
+      t.match(await asked(`${origin}/v1/traces`), expected, String(answered));
+    }
+    t.strictSame(new Set(seen.map(String)), new Set([`POST,/v1/traces,application/x-protobuf,${CANARY},0`]));
+    t.match(await asked(`http://127.0.0.1:${await freePort()}/v1/traces`), {
+      exitCode: 69,
+      step: /^collector 127\.0\.0\.1:\d+$/,
+      code: 'gateway.upstream.unreachable',
+    });
+  },
+);
