@@ -30,7 +30,7 @@ NO_PROXY="localhost,127.0.0.1,[::1]${NO_PROXY:+,$NO_PROXY}"
 no_proxy=$NO_PROXY
 export NO_PROXY no_proxy
 
-gcg() {
+gateway() {
   if [ -n "${GCG:-}" ]; then exec $GCG "$@"
   elif command -v gcg >/dev/null; then exec gcg "$@"
   else exec node "$here/../dist/main.js" "$@"
@@ -99,7 +99,7 @@ expected() {
 # Starts a demo on a port of the system's choosing and waits until it is ready.
 begin() {
   GATEWAY=
-  (gcg demo --listen 127.0.0.1:0 "$@") >"$temp/demo.log" 2>&1 &
+  (gateway demo --listen 127.0.0.1:0 "$@") >"$temp/demo.log" 2>&1 &
   demo=$!
   for _ in $(seq 100); do
     GATEWAY=$(sed -n -e 's/^The gateway listens on \(http:[^;]*\);.*/\1/p' \

@@ -4,6 +4,7 @@
 import { type ChildProcessWithoutNullStreams, execFile, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, globSync, readFileSync, writeFileSync } from 'node:fs';
+import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import t, { type Test } from 'tap';
 import { createUsers } from '../../src/sandbox/directory.ts';
@@ -261,10 +262,21 @@ t.test('docs/sdk-recipes.md shows what is in the examples, and names the version
 });
 
 t.test('examples/run.sh tells what passes, what fails, and what cannot be run', { skip: withoutCurl }, async (t) => {
-  const folder = t.testdir({ python3: '#!/bin/sh\n[ "$1" = -c ] || echo 59 users\n' });
+  // As a package lies there, without a `gcg` on the path.
+  const folder = t.testdir({
+    python3: '#!/bin/sh\n[ "$1" = -c ] || echo 59 users\n',
+    node: t.fixture('symlink', process.execPath),
+    dist: { 'main.js': `import(${JSON.stringify(pathToFileURL(MAIN))})` },
+    examples: {
+      'run.sh': readFileSync(example('run.sh')),
+      curl: { 'calls.sh': readFileSync(example('curl/calls.sh')) },
+    },
+  });
   chmodSync(`${folder}/python3`, 0o755);
-  const env = { ...DIRECT, GCG: `${process.execPath} ${MAIN}`, PATH: `${folder}:${childEnvironment.PATH}` };
-  const { code, stdout, stderr } = await outputOf(begin('sh', [example('run.sh'), 'curl', 'python', 'cobol'], env));
+  const env = { ...DIRECT, PATH: `${folder}:${childEnvironment.PATH}` };
+  const { code, stdout, stderr } = await outputOf(
+    begin('sh', [`${folder}/examples/run.sh`, 'curl', 'python', 'cobol'], env),
+  );
   t.equal(code, 1, stderr);
   const kinds = ['for everybody on this machine', 'with clients'];
   t.strictSame(stdout.match(/^\w.*$/gm), [
