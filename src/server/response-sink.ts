@@ -2,6 +2,7 @@
 // asked to pause while the caller reads too slowly.
 
 import type { ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import { GatewayError } from '../errors.ts';
 import type { CallTrace } from '../logging/call-trace.ts';
 import type { ExchangeRecord } from '../logging/exchange-record.ts';
@@ -27,8 +28,13 @@ export class ResponseSink implements BodySink {
   readonly #upstreamResponse: UpstreamResponse;
   /** Also while what was read ahead is written, chunk after chunk. */
   #isFull = false;
-  /** What the response holds back to write it together. */
+  /** What the socket holds back to write it together. */
   #gatheredBytes = 0;
+  /**
+   * The socket that holds it back. Not the response: before Node 26 one that is corked takes what it is given, however
+   * much waits beneath it, and the upstream would not be asked to pause.
+   */
+  #corked: Socket | null = null;
   #isWriteDue = false;
   #resolve!: () => void;
   #reject!: (error: Error) => void;
@@ -61,7 +67,11 @@ export class ResponseSink implements BodySink {
   }
 
   #gather(bytes: number): void {
-    if (this.#gatheredBytes === 0) this.#response.cork();
+    if (this.#gatheredBytes === 0) {
+      // None before it is this response's turn on a connection.
+      this.#corked = this.#response.socket;
+      this.#corked?.cork();
+    }
     this.#gatheredBytes += bytes;
     if (this.#isWriteDue) return;
     this.#isWriteDue = true;
@@ -76,7 +86,8 @@ export class ResponseSink implements BodySink {
   #writeGathered(): void {
     if (this.#gatheredBytes === 0) return;
     this.#gatheredBytes = 0;
-    this.#response.uncork();
+    this.#corked?.uncork();
+    this.#corked = null;
   }
 
   readonly #onDrain = (): void => {
@@ -87,8 +98,9 @@ export class ResponseSink implements BodySink {
   end(last?: Buffer): void {
     const { trace } = this.#record;
     const ended = trace === null ? this.#resolve : this.#tracedEnd(trace);
-    // What was held back goes with the end.
+    // What was held back goes with the end, which takes all corks off.
     this.#gatheredBytes = 0;
+    this.#corked = null;
     if (last === undefined) {
       this.#response.end(ended);
       return;

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { createServer, get, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
+import { type AddressInfo, connect, type Socket } from 'node:net';
 import { buffer } from 'node:stream/consumers';
 import { type Test, t } from 'tap';
 import { ResponseSink } from '../../../src/server/response-sink.ts';
@@ -76,4 +76,39 @@ t.test('the end takes with it what was held back, and leaves the next response o
   await sink.done;
   await turn();
   t.equal((await caller).length, RECORD + 4);
+});
+
+t.test('a caller who reads slowly holds the upstream up, and it is asked to go on', async (t) => {
+  const pieces = 1_024;
+  for (const highWaterMark of [64 * 1024, 256 * 1024]) {
+    const server = createServer({ highWaterMark });
+    t.teardown(() => server.close());
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const caller = connect((server.address() as AddressInfo).port, '127.0.0.1').pause();
+    caller.write('GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n');
+    const [, response] = (await once(server, 'request')) as [IncomingMessage, ServerResponse];
+    response.writeHead(200, { 'transfer-encoding': 'chunked' }).flushHeaders();
+    let mostWaiting = 0;
+    let left = pieces;
+    const arrive = () => {
+      for (let n = 0; n < 5 && left > 0; n++, left--) {
+        const wantsMore = sink.write(Buffer.alloc(RECORD));
+        mostWaiting = Math.max(mostWaiting, response.writableLength);
+        if (wantsMore) continue;
+        left--;
+        return;
+      }
+      if (left > 0) setImmediate(arrive);
+      else sink.end();
+    };
+    const upstream = { ...createResponse(200), resume: () => void setImmediate(arrive) };
+    const sink = new ResponseSink(response, createCall().record, upstream);
+    arrive();
+    while (left > 0 && response.writableLength < highWaterMark) await turn();
+    const received = buffer(caller.resume());
+    await sink.done;
+    t.ok((await received).length > pieces * RECORD);
+    t.ok(mostWaiting < highWaterMark + 10 * RECORD, `${mostWaiting} octets waited at most`);
+  }
 });
