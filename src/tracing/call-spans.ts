@@ -49,12 +49,15 @@ export function callSpans(
   const endedAt = trace.now();
   const { attempts, waits } = trace;
   const children: ReadableSpan[] = [];
-  for (let at = 0; at <= attempts.length; at += 1) {
-    for (const wait of waits)
-      if (wait.attempts === at) children.push(waitSpan(record, { span, before: attempts[at - 1], wait }, deps));
-    if (at < attempts.length) children.push(attemptSpan(record, { span, attempts, at, endedAt }, deps));
+  let next = 0;
+  for (let at = 0; at <= attempts.length && children.length < MOST_CHILDREN; at += 1) {
+    // They are in the order of their ends: those between two attempts stand together.
+    for (; waits[next]?.attempts === at && children.length < MOST_CHILDREN; next += 1)
+      children.push(waitSpan(record, { span, before: attempts[at - 1], wait: waits[next] as TracedWait }, deps));
+    if (at < attempts.length && children.length < MOST_CHILDREN)
+      children.push(attemptSpan(record, { span, attempts, at, endedAt }, deps));
   }
-  const isCut = children.length > MOST_CHILDREN;
+  const isCut = children.length < attempts.length + waits.length;
   const server = makeSpan(
     {
       name: `${methodOf(record)} ${record.route}`,
@@ -70,7 +73,7 @@ export function callSpans(
     },
     deps,
   );
-  return [server, ...(isCut ? children.slice(0, MOST_CHILDREN) : children)];
+  return [server, ...children];
 }
 
 function callAttributes(record: ExchangeRecord, { isTls }: CallSpan, { mask }: CallSpansDeps) {

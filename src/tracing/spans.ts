@@ -1,9 +1,10 @@
 // Whether spans are exported, in a running gateway: the tracer of the configuration in use, and what is told of it. All
 // else of it is loaded when one is configured.
 
-import type { Clock } from '../clock.ts';
+import { type Clock, withDeadline } from '../clock.ts';
 import { isSameSetting } from '../config/gateway-config.ts';
 import type { TracingConfig } from '../config/sections/tracing.ts';
+import { GatewayError } from '../errors.ts';
 import type { ExchangeRecord } from '../logging/exchange-record.ts';
 import type { Log } from '../logging/log.ts';
 import type { LiveSecrets } from '../logging/redact/live-secrets.ts';
@@ -86,11 +87,12 @@ export class Spans {
     return { origin, sampleRatio, waiting: this.tracer?.waiting ?? 0, sent, dropped: drops, lastFailure };
   }
 
-  /** Sends what is left within `withinMs`, and ends. */
+  /** Sends what is left within `withinMs`, that of earlier configurations too, and ends. */
   async close(withinMs: number): Promise<void> {
     this.#isClosed = true;
     this.#replace(null, withinMs);
-    await Promise.all(this.#ending);
+    const late = () => new GatewayError('gateway.draining', 'spans are left');
+    await withDeadline(this.#deps.clock, withinMs, late, Promise.all(this.#ending)).catch(() => undefined);
   }
 
   #replace(next: CallTracer | null, withinMs = this.#config?.timeoutMs ?? 0): void {

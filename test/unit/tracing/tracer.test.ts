@@ -5,6 +5,7 @@ import { CallTrace } from '../../../src/logging/call-trace.ts';
 import { createExchangeRecord } from '../../../src/logging/exchange-record.ts';
 import type { ReadableSpan } from '../../../src/tracing/span.ts';
 import { SpanCounts } from '../../../src/tracing/span-counts.ts';
+import { Spans } from '../../../src/tracing/spans.ts';
 import { Tracer } from '../../../src/tracing/tracer.ts';
 import { createFakeClock } from '../../helpers/fake-clock.ts';
 import { configAt, createTestLog } from '../../helpers/gateway.ts';
@@ -138,9 +139,25 @@ t.test('a call has so many spans at most, and says that some are left out', asyn
   const { tracer, added } = makeTracer();
   const record = createExchangeRecord();
   tracer.begin(record, { traceparent: undefined, mayDecide: true, isTls: true, hasOwnToken: true });
-  for (let i = 0; i < 200; i += 1) record.trace?.waited('pause', 0);
+  for (let i = 0; i < 200; i += 1) {
+    record.trace?.waited('pause', 0);
+    record.trace?.attempt().ended('ECONNRESET');
+  }
+  let made = 0;
+  const newId = record.trace?.span?.newId as () => string;
+  Object.assign(record.trace?.span ?? {}, {
+    newId: () => {
+      made += 1;
+      return newId();
+    },
+  });
   tracer.ended(record);
   t.equal(added.length, 101);
+  t.equal(made, 100, 'none is made to be left out');
+  t.same(
+    added.slice(1, 5).map(({ name }) => name.split(' ')[0]),
+    ['wait', '_OTHER', 'wait', '_OTHER'],
+  );
   t.match(added[0]?.attributes, { 'gcg.spans_left_out': true });
 });
 
@@ -155,4 +172,31 @@ t.test('times follow a wall clock that is stepped', async (t) => {
   const before = call() ?? 0;
   clock.stepWall(3_600_000);
   t.equal(call(), before + 3_600);
+});
+
+t.test('the end does not wait for what an earlier configuration left at a collector that hangs', async (t) => {
+  const clock = createFakeClock();
+  const spans = new Spans({
+    clock,
+    random: () => 0,
+    log: createTestLog(),
+    post: () => new Promise<never>(() => undefined),
+    mask: undefined,
+  });
+  const at = (port: number) =>
+    configAt('http://127.0.0.1:1', {
+      tracing: { otlpEndpoint: `http://127.0.0.1:${port}/v1/traces`, timeoutMs: 60_000 },
+    }).tracing;
+  await spans.use(at(1));
+  spans.tokenRequest(got('a'));
+  await clock.advance(6_000);
+  await spans.use(at(2));
+  let isOver = false;
+  const closed = spans.close(500).then(() => {
+    isOver = true;
+  });
+  await clock.advance(600);
+  t.ok(isOver);
+  await clock.advance(60_000);
+  await closed;
 });
