@@ -139,6 +139,15 @@ export class TrustedProxies {
   }
 }
 
+/** Headers by which a proxy tells that a request comes from elsewhere; some send one of these alone. */
+const FORWARDED =
+  /^(?:x-forwarded(?:-.*)?|x-(?:real|client|cluster-client|original)-ip|x-original-host|forwarded|via|.*-connecting-ip|true-client-ip)$/;
+
+/** Whether a request says that a proxy passed it on: whoever sent it need not be where its connection comes from. */
+export function isForwarded(headers: IncomingMessage['headers']): boolean {
+  return Object.keys(headers).some((name) => FORWARDED.test(name));
+}
+
 /** So much of a chain is looked at, from its end: more proxies than that nobody has. */
 const LONGEST_CHAIN = 2048;
 

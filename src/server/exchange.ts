@@ -10,7 +10,7 @@ import { GatewayError } from '../errors.ts';
 import { createExchangeRecord, type ExchangeRecord, noteError } from '../logging/exchange-record.ts';
 import { parseTraceparent } from '../tracing/trace-context.ts';
 import type { WaitingCall } from '../upstream/waiting-calls.ts';
-import { enterConnection } from './connection.ts';
+import { enterConnection, isForwarded } from './connection.ts';
 import type { ServerContext, ServerRuntime } from './context.ts';
 import type { ListenerRole } from './listener-plan.ts';
 import type { Route } from './request-target.ts';
@@ -133,9 +133,11 @@ export function beginSpans({
   caller,
   role,
 }: Pick<Exchange, 'gateway' | 'record' | 'request' | 'caller' | 'role'>): void {
+  const { traceparent } = request.headers;
   gateway.spans.tracer?.begin(record, {
-    traceparent: request.headers.traceparent,
-    mayDecide: caller.isAuthenticated || role.isLocal,
+    traceparent,
+    // A proxy on this machine passes on what others send.
+    mayDecide: caller.isAuthenticated || (traceparent !== undefined && role.isLocal && !isForwarded(request.headers)),
     isTls: (request.socket as Partial<TLSSocket>).encrypted === true,
     hasOwnToken: caller.session === null,
   });

@@ -230,7 +230,7 @@ const serverSpans = (spans: readonly ReceivedSpan[]) => spans.filter(({ kind }) 
 t.test('who decides: the caller by its flag, else the ratio; what was refused at the door has no span', async (t) => {
   const receiver = await startOtlpReceiver(t);
   const { url, gateway, platform, reload, log } = await startTraced(t, { otlpEndpoint: receiver.endpoint });
-  const rows: { ratio: number; flag: string | null; isFollowed?: boolean; expected: boolean }[] = [
+  const rows: { ratio: number; flag: string | null; isFollowed?: boolean; via?: object; expected: boolean }[] = [
     { ratio: 1, flag: null, expected: true },
     { ratio: 0, flag: null, expected: false },
     { ratio: 1, flag: '00', expected: false },
@@ -239,13 +239,16 @@ t.test('who decides: the caller by its flag, else the ratio; what was refused at
     { ratio: 0, flag: '01', isFollowed: false, expected: false },
     { ratio: 1, flag: 'zz', expected: true },
     { ratio: 0, flag: 'zz', expected: false },
+    // Passed on by a proxy on this machine: who sent it is anywhere.
+    { ratio: 0, flag: '01', via: { 'x-forwarded-for': '192.0.2.1' }, expected: false },
+    { ratio: 1, flag: '00', via: { via: '1.1 proxy' }, expected: true },
   ];
-  for (const [at, { ratio, flag, isFollowed = true, expected }] of rows.entries()) {
+  for (const [at, { ratio, flag, isFollowed = true, via, expected }] of rows.entries()) {
     await reload({ otlpEndpoint: receiver.endpoint, sampleRatio: ratio, parentBased: isFollowed });
     const sent = flag === null ? null : `00-${TRACE}-${PARENT}-${flag}`;
     const before = platform.traceparents.length;
     const response = await fetch(`${url}/api/v2/users/row-${at}`, {
-      headers: { ...(sent !== null && { traceparent: sent, tracestate: 'rojo=1' }) },
+      headers: { ...(sent !== null && { traceparent: sent, tracestate: 'rojo=1' }), ...via },
     });
     await response.text();
     const record = await log.nextExchange(({ target }) => target.endsWith(`row-${at}`));

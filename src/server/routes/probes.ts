@@ -7,6 +7,7 @@ import { ANONYMOUS } from '../../auth/callers/caller.ts';
 import { isUsable } from '../../auth/credentials/token-source.ts';
 import { VERSION } from '../../version.ts';
 import { isAllowedHost } from '../admission.ts';
+import { isForwarded } from '../connection.ts';
 import { type Exchange, exchangeOf } from '../exchange.ts';
 import { sendJson } from '../responses.ts';
 import { assertMetricsServed } from './access.ts';
@@ -52,14 +53,10 @@ function describeReadiness({ gateway, request, role }: Exchange) {
   return isAllowedHost(request.headers.host ?? '', boundary) ? { status, credentials: states, ...shared } : { status };
 }
 
-/** Headers by which a proxy tells that a request comes from elsewhere; some send one of these alone. */
-const FORWARDED =
-  /^(?:x-forwarded(?:-.*)?|x-(?:real|client|cluster-client|original)-ip|x-original-host|forwarded|via|.*-connecting-ip|true-client-ip)$/;
-
 /** Whether a request was sent on this machine to this machine, as far as can be told; for what is public there anyway. */
 function isFromThisMachine({ role, request: { headers }, gateway }: Exchange): boolean {
   if (!role.isLocal || !isAllowedHost(headers.host ?? '', gateway.runtime.boundary)) return false;
-  return !Object.keys(headers).some((name) => FORWARDED.test(name));
+  return !isForwarded(headers);
 }
 
 function respond(request: FastifyRequest, reply: FastifyReply, statusCode: number, document: object): void {
