@@ -2,6 +2,7 @@
 
 import t from 'tap';
 import { parseCommandLine } from '../../src/cli/args.ts';
+import { invitation } from '../../src/cli/commands/demo.ts';
 import { run } from '../../src/cli/run.ts';
 import { DEMO_FAULT_ROWS, readDemoFaults } from '../../src/sandbox/demo-faults.ts';
 import { createSwitchBoard } from '../../src/sandbox/switches.ts';
@@ -72,6 +73,10 @@ t.test('it listens for others where it is told to, as in a container: nothing in
   const command = startCommand(t, ['demo', '--listen', '192.0.2.1:8080']);
   t.equal(await command.ended, 69);
   t.match(command.stderr(), /192\.0\.2\.1:8080 is not an address of this machine/);
+  // The admin pages are not served there, so nobody is sent to them.
+  t.match(invitation('http://0.0.0.0:8080', '127.0.0.1:1', false), /not served where .* Ctrl-C ends it/);
+  t.notMatch(invitation('http://0.0.0.0:8080', '127.0.0.1:1', false), /login\/person|gcg open/);
+  t.match(invitation('http://127.0.0.1:8080', '127.0.0.1:1', true), /login\/person.*gcg open\. Ctrl-C/s);
 });
 
 t.test('a fault that was asked for is seen through the gateway, and the controls turn it off', async (t) => {

@@ -31,7 +31,8 @@ export async function demo(args: CommandLine, io: Io): Promise<number> {
       return EXIT.badConfig;
     }
     return await serveConfig(result.config, io, {
-      onListening: (addresses) => io.stderr.write(invitation(addresses[0] ?? '', `${host}:${port}`)),
+      onListening: (addresses) =>
+        io.stderr.write(invitation(addresses[0] ?? '', `${host}:${port}`, result.config.server.adminListen.length > 0)),
     });
   } finally {
     await sandbox.close();
@@ -116,9 +117,14 @@ function noFile(path: string): never {
   throw Object.assign(new Error(`no file is read in the demo: ${path}`), { code: 'ENOENT' });
 }
 
-function invitation(address: string, simulation: string): string {
+/** What to try. `hasPages`: the pages for people are served at the address; never where other machines reach it. */
+export function invitation(address: string, simulation: string, hasPages: boolean): string {
   const listen = address.endsWith('//127.0.0.1:8080') ? '' : ` --listen ${address.replace(/^https?:\/\//, '')}`;
   const query = `-H 'Content-Type: application/json' -d '{"interval":"2026-01-01T00:00Z/2026-01-02T00:00Z"}'`;
+  const pages = hasPages
+    ? `A person's login: open ${address}/-/login/person in a browser; ${address}/person/api/v2/users/me then answers.
+Each call is a line of the log, and on the live page: gcg open${listen}.`
+    : 'Each call is a line of the log. Logins and the live page are not served where other machines can call.';
   return `
 The gateway listens on ${address}; behind it is a simulated Genesys Cloud (${simulation}).
 Nothing here is real, and nothing leaves this machine. Try, in another terminal:
@@ -133,8 +139,7 @@ This ends all tokens at once, and the gateway gets new ones (for other faults se
 
   curl http://${simulation}/sandbox/controls -H 'Content-Type: application/json' -d '{"do":["expireTokens"]}'
 
-A person's login: open ${address}/-/login/person in a browser; ${address}/person/api/v2/users/me then answers.
-Each call is a line of the log, and on the live page: gcg open${listen}. Ctrl-C ends it.
+${pages} Ctrl-C ends it.
 
 `;
 }
