@@ -23,12 +23,14 @@ const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string
 interface Step {
   readonly uses?: string;
   readonly run?: string;
+  readonly env?: Record<string, string>;
   readonly with?: Readonly<Record<string, unknown>>;
 }
 interface Job {
   readonly needs?: string | readonly string[];
   readonly uses?: string;
   readonly environment?: string;
+  readonly outputs?: Record<string, string>;
   readonly permissions?: Readonly<Record<string, string>>;
   readonly 'timeout-minutes'?: number;
   readonly strategy?: { readonly matrix: { readonly os: readonly string[]; readonly node: readonly number[] } };
@@ -109,7 +111,7 @@ t.test('each job of a release has the rights it needs, an end, and stands behind
     t.strictSame(release.jobs[name]?.needs, ['ci', 'may-release'], name);
     t.equal(release.jobs[name]?.environment, name, 'an environment, which may want an approval');
   }
-  t.strictSame(release.jobs.page?.needs, ['npm', 'image']);
+  t.strictSame(release.jobs.page?.needs, ['ci', 'npm', 'image']);
   for (const [name, job] of [...Object.entries(ci.jobs), ...Object.entries(release.jobs)])
     t.ok(job.uses !== undefined || (job['timeout-minutes'] ?? 0) > 0, `${name} ends`);
 });
@@ -118,7 +120,13 @@ t.test('what is published is the tarball that was tried, with its proof of origi
   const runs = (job: string) => (release.jobs[job]?.steps ?? []).map(({ run = '' }) => run).join('\n');
   t.match(runs('may-release'), /scripts\/assert-release\.ts "\$GITHUB_REF_NAME" "\$GITHUB_REPOSITORY"/);
   t.match(runs('may-release'), /npm run audit/);
-  t.match(runs('npm'), /sha256sum --check SHA256SUMS/);
+  // Told past the artifact, which every job of the run could replace.
+  t.match(ci.jobs.package?.outputs?.sum, /^\$\{\{ steps\.pack\.outputs\.sum \}\}$/);
+  for (const job of ['npm', 'page']) {
+    t.match(runs(job), /^echo "\$SUM {2}SHA256SUMS" \| sha256sum --check && sha256sum --check SHA256SUMS/m, job);
+    const env = release.jobs[job]?.steps?.find(({ run = '' }) => run.includes('$SUM'))?.env;
+    t.match(env?.SUM, /^\$\{\{ needs\.ci\.outputs\.sum \}\}$/, job);
+  }
   t.match(runs('npm'), /npm publish --provenance .*--ignore-scripts \.\/packed\/\*\.tgz/);
   t.notMatch(runs('npm'), /npm (?:ci|run|install|pack)/, 'nothing is built where the right to publish is');
   t.match(
