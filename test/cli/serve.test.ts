@@ -77,6 +77,13 @@ t.test('a port in use is 69, one line that names it, and nothing is left running
     command.stderr(),
     new RegExp(`^server\\.listen: 127\\.0\\.0\\.1:${port} is in use by another program: .*\\n$`),
   );
+  const admin = startCommand(t, ['--listen', '127.0.0.1:0', '--set', `server.admin_listen=127.0.0.1:${port}`], { env });
+  t.equal(await admin.ended, 69);
+  t.match(
+    admin.stderr(),
+    /^server\.admin_listen: .* choose another address with --set server\.admin_listen=ADDRESS\n$/,
+    'the setting that names the address, and the flag that changes it',
+  );
   t.equal(sandbox.stats.tokenRequestsTotal, 0, 'no token was asked for');
 });
 

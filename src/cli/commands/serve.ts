@@ -8,6 +8,7 @@ import { systemClock } from '../../clock.ts';
 import { ExposureError } from '../../config/access-rules.ts';
 import type { Overrides } from '../../config/flags.ts';
 import type { GatewayConfig } from '../../config/gateway-config.ts';
+import { formatListenAddress, type ListenAddress } from '../../config/listen-address.ts';
 import { loadConfig } from '../../config/load.ts';
 import { formatProblem, type Problem } from '../../config/problem.ts';
 import { defaultStateFolder } from '../../config/sections/store.ts';
@@ -146,7 +147,7 @@ class ServingProcess {
       await this.#listen(gateway);
     } catch (error) {
       const isExposed = error instanceof ExposureError;
-      this.#io.stderr.write(isExposed ? `${error.message}\n` : `server.listen: ${await describeListenError(error)}\n`);
+      this.#io.stderr.write(isExposed ? `${error.message}\n` : `${await describeListenError(error, this.#config)}\n`);
       await gateway.drain();
       return isExposed ? EXIT.badConfig : EXIT.unavailable;
     }
@@ -293,25 +294,35 @@ class Notifier {
   }
 }
 
-async function describeListenError(error: unknown): Promise<string> {
+/** Which setting names an address: `where`, as the system told it. The first one where that is spelt in another way. */
+function settingOf(where: string, { adminListen, healthListen, listen }: GatewayConfig['server']): string {
+  const isOf = (list: readonly ListenAddress[]) => list.some((address) => formatListenAddress(address) === where);
+  if (isOf(listen)) return 'listen';
+  return isOf(adminListen) ? 'admin_listen' : isOf(healthListen) ? 'health_listen' : 'listen';
+}
+
+async function describeListenError(error: unknown, { server }: GatewayConfig): Promise<string> {
   const { code, address, port, path } = error as NodeJS.ErrnoException & { address?: string; port?: number };
   // A Unix socket comes with its path as the address and no port, a descriptor with neither.
   if (!address && path === undefined)
-    return `the descriptor of fd:N cannot be listened on (${codeOf(error)}): was a socket handed over?`;
+    return `server.listen: the descriptor of fd:N cannot be listened on (${codeOf(error)}): was a socket handed over?`;
   const isUnix = path !== undefined || port === undefined || port < 0;
   const where =
     path ?? (isUnix ? `unix:${address}` : address?.includes(':') ? `[${address}]:${port}` : `${address}:${port}`);
+  const setting = settingOf(where, server);
+  const place = `server.${setting}: ${where}`;
   if (isUnix && (code === 'EACCES' || code === 'ENOENT'))
-    return `${where} cannot be made: its folder must be there, and this user must be able to write to it`;
+    return `${place} cannot be made: its folder must be there, and this user must be able to write to it`;
   if (code === 'EADDRINUSE') {
     const holder = await holderOf(
       isUnix ? { kind: 'unix', path: path ?? address ?? '' } : { kind: 'tcp', host: address ?? '', port },
     );
-    return `${where} is in use by ${holder}: end that one, or choose another address with --listen`;
+    const flag = setting === 'listen' ? '--listen' : `--set server.${setting}=ADDRESS`;
+    return `${place} is in use by ${holder}: end that one, or choose another address with ${flag}`;
   }
-  if (code === 'EACCES') return `${where} may not be opened by this user: choose a port above 1023 or another path`;
-  if (code === 'EADDRNOTAVAIL') return `${where} is not an address of this machine`;
-  return `${where} cannot be opened (${codeOf(error)})`;
+  if (code === 'EACCES') return `${place} may not be opened by this user: choose a port above 1023 or another path`;
+  if (code === 'EADDRNOTAVAIL') return `${place} is not an address of this machine`;
+  return `${place} cannot be opened (${codeOf(error)})`;
 }
 
 function codeOf(error: unknown): string {
