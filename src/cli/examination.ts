@@ -118,7 +118,7 @@ async function examineHost(
       );
   }
   const isConnected = await take(steps, `connection to ${url.host}`, async () => {
-    (await egress.dial({ ...target, secure: false })).destroy();
+    (await egress.dialBelowTls(target)).destroy();
     return routes[0] === 'direct' ? 'accepted' : 'the tunnel stands';
   });
   if (!target.secure) {

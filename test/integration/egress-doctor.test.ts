@@ -202,6 +202,19 @@ const faults: {
     detail: /correct proxy\.username and proxy\.password/,
   },
   {
+    name: 'a proxy of the environment that opens no tunnel',
+    setting: async (t) => {
+      const proxy = await startConnectProxy({ answer: 'HTTP/1.1 403 Forbidden\r\n\r\n' });
+      t.teardown(() => proxy.close());
+      return { egress: { env: { HTTPS_PROXY: `http://127.0.0.1:${proxy.port}` } } };
+    },
+    exit: 69,
+    // Not at TLS: the connection goes the way of https before that, too.
+    step: 'connection',
+    code: 'gateway.proxy.refused',
+    detail: /403/,
+  },
+  {
     name: 'a proxy setting that is none',
     setting: () => ({ egress: { proxy: { url: 'gopher://p' } } }),
     exit: 69,

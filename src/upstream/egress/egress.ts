@@ -106,6 +106,11 @@ export class Egress {
     return this.#dialOver(endpoint, (context) => this.#routesTo(endpoint, context), this.#upstreamTls);
   }
 
+  /** The connection below TLS, by the route that the endpoint has: how far one gets without certificates. */
+  dialBelowTls(endpoint: Endpoint): Promise<Socket> {
+    return this.#dialOver(endpoint, (context) => this.#routesTo(endpoint, context), null);
+  }
+
   /**
    * Which setting decides about the URL, and for what; asks no PAC file. Throws GatewayError when that setting is not
    * usable.
@@ -175,14 +180,14 @@ export class Egress {
   async #dialOver(
     endpoint: Endpoint,
     routesTo: (context: DialContext) => Promise<readonly ProxyRoute[]>,
-    tlsLayer: TlsLayer,
+    tlsLayer: TlsLayer | null,
   ): Promise<Socket> {
     const { clock, log, timeouts } = this.#options;
     const times = new ConnectionTimes(clock.monotonic);
     const limits = { clock, limitMs: timeouts.connectMs, closed: this.#closing.signal, times };
     const socket = await withinDeadline(limits, async (dial) => {
       const open = async () => this.#opener.open(await routesTo(dial), endpoint, { dial, lookup: this.#lookup });
-      if (!endpoint.secure) return open();
+      if (!endpoint.secure || tlsLayer === null) return open();
       return this.#trust.verify(async (material) => {
         const raw = await open();
         dial.waitFor('gateway.upstream.timeout', `${authority(endpoint.host, endpoint.port)}, in the TLS handshake`);
