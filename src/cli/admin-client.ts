@@ -115,9 +115,11 @@ export function adminProof(
   io: Pick<Io, 'env' | 'home' | 'platform'>,
   forPage: boolean,
 ): string | undefined {
-  // Where there are no clients, no secret of one is asked for.
-  const ofPage = forPage && config.clients.length === 0 ? readPageKey(config, adminAddress(config), io) : undefined;
-  return ofPage ?? adminKey(config) ?? io.env.GCG_ADMIN_KEY;
+  const ofPage = () => (forPage ? readPageKey(config, adminAddress(config), io) : undefined);
+  const ofClient = () => adminKey(config) ?? io.env.GCG_ADMIN_KEY;
+  // Where there are no clients, no secret of one is asked for. The gateway at --listen may be another one, a demo beside
+  // a configuration with clients.
+  return config.clients.length === 0 ? (ofPage() ?? ofClient()) : (ofClient() ?? ofPage());
 }
 
 function adminKey({ clients }: GatewayConfig): string | undefined {

@@ -69,6 +69,11 @@ t.test('a gateway writes the key of its start, and gcg open makes a link of it t
   });
   t.equal(await foreign.ended, 77, 'whoever cannot read the key opens nothing');
   t.match(foreign.stderr(), /run it as that user/);
+  const withClients = join(state, 'clients.ini');
+  writeFileSync(withClients, `${config}\n[client.crm]\nsecret = 0123456789abcdef\n`, { mode: 0o600 });
+  const beside = ['open', '--print', '--config', withClients, '--listen', `127.0.0.1:${port}`];
+  const besideClients = startCommand(t, beside, { env, cwd: state });
+  t.equal(await besideClients.ended, 0, 'a configuration with clients does not hide the key of another gateway');
   const stored = readFileSync(path, 'utf8');
   const become = async (text: string, isThere: boolean) => {
     writeFileSync(file, text);
