@@ -52,8 +52,8 @@ export const ERROR_TABLE = {
     status: 429,
     side: 'caller',
     meaning:
-      'As many watch the live page, or read its data, as may at a time; or as many calls were made again as may be, ' +
-      'or the limit that one would count for is paused.',
+      'Too many watch the live page or read its data at the same time; or too many calls were made again, or the ' +
+      'limit that such a call counts for is paused.',
   },
   'gateway.loop': { status: 508, side: 'caller', meaning: 'The request came back to the gateway that sent it.' },
   'gateway.credential.rejected': {

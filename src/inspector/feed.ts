@@ -85,10 +85,10 @@ export class Feed {
   /** Why there is no room for one more; null where there is. */
   whyFull({ client, sees }: Pick<Rights, 'client' | 'sees'>): string | null {
     const { watchers } = this;
-    if (watchers.length >= MOST_WATCHERS) return `${MOST_WATCHERS} watch already, and no more may`;
+    if (watchers.length >= MOST_WATCHERS) return `${MOST_WATCHERS} are watching already, and no more are allowed`;
     const ofClients = watchers.filter((one) => one.sees === 'own').length;
     if (sees === 'own' && ofClients >= MOST_WATCHERS - KEPT_FOR_ALL)
-      return `${ofClients} watch calls of their own already, and no more may`;
+      return `${ofClients} are watching calls of their own already, and no more are allowed`;
     const own = client === null ? 0 : watchers.filter((one) => one.client === client).length;
     return own < MOST_OF_A_CLIENT ? null : `${MOST_OF_A_CLIENT} watch as ${client} already, and no more may`;
   }

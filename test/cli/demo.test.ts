@@ -74,9 +74,11 @@ t.test('it listens for others where it is told to, as in a container: nothing in
   t.equal(await command.ended, 69);
   t.match(command.stderr(), /192\.0\.2\.1:8080 is not an address of this machine/);
   // The admin pages are not served there, so nobody is sent to them.
-  t.match(invitation('http://0.0.0.0:8080', '127.0.0.1:1', false), /not served where .* Ctrl-C ends it/);
-  t.notMatch(invitation('http://0.0.0.0:8080', '127.0.0.1:1', false), /login\/person|gcg open/);
-  t.match(invitation('http://127.0.0.1:8080', '127.0.0.1:1', true), /login\/person.*gcg open\. Ctrl-C/s);
+  const told = (address: string, hasPages: boolean) =>
+    invitation({ address, simulation: '127.0.0.1:1', hasPages, env: {} });
+  t.match(told('http://0.0.0.0:8080', false), /not served where .* Ctrl-C ends it/);
+  t.notMatch(told('http://0.0.0.0:8080', false), /login\/person|gcg open/);
+  t.match(told('http://127.0.0.1:8080', true), /login\/person.*gcg open\. Ctrl-C/s);
 });
 
 t.test('a fault that was asked for is seen through the gateway, and the controls turn it off', async (t) => {

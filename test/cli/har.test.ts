@@ -40,7 +40,7 @@ t.test('calls become a file for its owner alone, and marks in it can be asked fo
   t.ok(statSync('/dev/null').isCharacterDevice(), 'a device is written to');
 
   const mark = /\[redacted~\w+\]/.exec(text)?.[0] ?? '';
-  t.match(await run('--which', mark), { code: 1, err: /^gcg: of no secret in use/ });
+  t.match(await run('--which', mark), { code: 1, err: /^gcg: no secret in use has this mark/ });
   t.match(await run('--which', 'what'), { code: 1, err: /mark must be what stands in the file/ });
   t.match(await folder.run(explain, ['explain', '2', '--markdown']), {
     code: 0,
@@ -56,7 +56,7 @@ t.test('calls become a file for its owner alone, and marks in it can be asked fo
       [['-o', 'x', '--id', '1', 'status:200'], /not both/],
     ] as const)
       t.match(await run(...argv), { code: 2, err }, argv.join(' '));
-    t.match(await folder.run(har, ['har'], { isTTY: true }), { code: 2, err: /say where to: -o FILE/ });
+    t.match(await folder.run(har, ['har'], { isTTY: true }), { code: 2, err: /say where to write it: -o FILE/ });
     t.match(await run('-o', 'x', '--id', '99'), { code: 1, err: /not kept any more/ });
     t.match(await run('-o', 'x', '--bodies', 'full', '--yes'), { code: 0 });
     mkdirSync(join(folder.dir, 'closed'));

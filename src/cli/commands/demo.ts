@@ -32,7 +32,14 @@ export async function demo(args: CommandLine, io: Io): Promise<number> {
     }
     return await serveConfig(result.config, io, {
       onListening: (addresses) =>
-        io.stderr.write(invitation(addresses[0] ?? '', `${host}:${port}`, result.config.server.adminListen.length > 0)),
+        io.stderr.write(
+          invitation({
+            address: addresses[0] ?? '',
+            simulation: `${host}:${port}`,
+            hasPages: result.config.server.adminListen.length > 0,
+            env: io.env,
+          }),
+        ),
     });
   } finally {
     await sandbox.close();
@@ -117,13 +124,26 @@ function noFile(path: string): never {
   throw Object.assign(new Error(`no file is read in the demo: ${path}`), { code: 'ENOENT' });
 }
 
-/** What to try. `hasPages`: the pages for people are served at the address; never where other machines reach it. */
-export function invitation(address: string, simulation: string, hasPages: boolean): string {
+/** What a demo tells. */
+export interface Demo {
+  readonly address: string;
+  /** The simulation's address. */
+  readonly simulation: string;
+  /** The pages for people are served at the address; never where other machines reach it. */
+  readonly hasPages: boolean;
+  readonly env: Io['env'];
+}
+
+/** What to try. */
+export function invitation({ address, simulation, hasPages, env }: Demo): string {
+  // In a checkout the command need not be installed: `npm run demo` there, and `npm start --` for all others.
+  const isByNpm = env.npm_lifecycle_event === 'demo' && env.npm_package_name === 'genesys-cloud-gateway';
+  const gcg = isByNpm ? 'npm start --' : 'gcg';
   const listen = address.endsWith('//127.0.0.1:8080') ? '' : ` --listen ${address.replace(/^https?:\/\//, '')}`;
   const query = `-H 'Content-Type: application/json' -d '{"interval":"2026-01-01T00:00Z/2026-01-02T00:00Z"}'`;
   const pages = hasPages
     ? `A person's login: open ${address}/-/login/person in a browser; ${address}/person/api/v2/users/me then answers.
-Each call is a line of the log, and on the live page: gcg open${listen}.`
+Each call is a line of the log, and on the live page: ${gcg} open${listen}.`
     : 'Each call is a line of the log. Logins and the live page are not served where other machines can call.';
   return `
 The gateway listens on ${address}; behind it is a simulated Genesys Cloud (${simulation}).
@@ -135,7 +155,7 @@ Nothing here is real, and nothing leaves this machine. Try, in another terminal:
   curl ${address}/readyz
 
 No token was needed: the gateway holds the secret, got one, and put it on each call.
-This ends all tokens at once, and the gateway gets new ones (for other faults see gcg demo --help):
+This ends all tokens at once, and the gateway gets new ones (other faults: ${gcg} demo --help):
 
   curl http://${simulation}/sandbox/controls -H 'Content-Type: application/json' -d '{"do":["expireTokens"]}'
 

@@ -42,7 +42,7 @@ export async function har(args: CommandLine, io: Io): Promise<number> {
 /** The wish as the gateway takes it, or what is wrong with it. */
 function wishIn(args: CommandLine, io: Io): object | string {
   const { flags } = args;
-  if (flags.get('output') === undefined && io.isTTY) return 'say where to: -o FILE, or -o - for the terminal';
+  if (flags.get('output') === undefined && io.isTTY) return 'say where to write it: -o FILE, or -o - for the terminal';
   const ids = flags.get('id');
   if (ids !== undefined && args.positionals.length > 0) return 'a filter or --id, not both';
   const chosen = filterArgument(args);
@@ -105,6 +105,8 @@ async function which(mark: string, known: ConfigToAsk, io: Io): Promise<number> 
     io.stdout.write(`${onOneLine(found)}\n`);
     return EXIT.ok;
   }
-  io.stderr.write('gcg: of no secret in use: it may be an earlier one, or the file may be older than this start\n');
+  io.stderr.write(
+    'gcg: no secret in use has this mark: it may be an earlier secret, or the file is older than this start\n',
+  );
   return EXIT.failure;
 }

@@ -355,7 +355,7 @@ t.test('there is room for ten, and for three of one client', async (t) => {
     t.equal(feed.whyFull(ALL), null);
     others.push(await watch());
   }
-  t.match(feed.whyFull(ALL), /^10 watch already/);
+  t.match(feed.whyFull(ALL), /^10 are watching already/);
   others[0]?.leave();
   t.equal(feed.whyFull(ALL), null);
   t.match(feed.watchers[0], { client: 'crm', sees: 'own', since: Number });
@@ -367,12 +367,12 @@ t.test('clients that watch their own calls leave room for two who see all', asyn
     t.equal(feed.whyFull(own(client)), null);
     await watch(own(client));
   }
-  for (const client of ['ivr', 'wfm']) t.match(feed.whyFull(own(client)), /^8 watch calls of their own already/);
+  for (const client of ['ivr', 'wfm']) t.match(feed.whyFull(own(client)), /^8 are watching calls of their own already/);
   for (let at = 0; at < 2; at++) {
     t.equal(feed.whyFull(ALL), null, 'an admin gets in');
     await watch();
   }
-  t.match(feed.whyFull(ALL), /^10 watch already/);
+  t.match(feed.whyFull(ALL), /^10 are watching already/);
 });
 
 t.test('whoever may not look any more is let go, and so is who may see something else', async (t) => {
