@@ -157,7 +157,7 @@ t.test('ten may watch, three as one client; the next is told so, and one that le
   const refused = await fetch(`${url}/-/events`, { headers: as('d-secret') });
   t.equal(refused.status, 429);
   t.equal(refused.headers.get('retry-after'), '10');
-  t.match(await refused.json(), { code: 'gateway.inspector.busy', message: /10 watch already/ });
+  t.match(await refused.json(), { code: 'gateway.inspector.busy', message: /10 are watching already/ });
   streams[0]?.leave();
   await streams[9]?.until('stats', ({ watchers }) => watchers === 9);
   const next = await watch(t, url, as('a-secret'));
