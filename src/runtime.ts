@@ -129,10 +129,7 @@ export class Runtime implements ServerRuntime {
     this.config = config;
     this.clock = clock;
     this.upstream = createUpstream(config, shared, previous && keptBy(previous, config));
-    const told = {
-      onTokenRequest: tellTokenRequests(shared, false),
-      onSecret: shared.liveSecrets?.add,
-    };
+    const onSecret = shared.liveSecrets?.add;
     this.credentials = createCredentials(
       {
         config,
@@ -146,7 +143,8 @@ export class Runtime implements ServerRuntime {
           shared.identities.noteToken(name, token, isRenewal);
           shared.askedLimits.noteToken(name, token, isRenewal);
         },
-        ...told,
+        onTokenRequest: tellTokenRequests(shared, false),
+        onSecret,
       },
       previous?.credentials,
     );
@@ -155,8 +153,8 @@ export class Runtime implements ServerRuntime {
       clock,
       log,
       timeoutMs: config.timeouts.tokenMs,
-      ...told,
       onTokenRequest: tellTokenRequests(shared, true),
+      onSecret,
     });
     this.placeholderCredential = placeholderCredential(config.general.hosts);
     this.clients = createClients(config.clients, clock, shared.listenerPlan);
@@ -259,7 +257,7 @@ const RESULTS: Record<TokenRequestOutcome['result'], TokenRequestResult> = {
   login_required: 'rejected',
 };
 
-/** Counts token requests of credentials and sessions alike, and lets them have spans. */
+/** Counts token requests of credentials and sessions alike, and lets them have spans. `isOfSession` as in `TokenRequest`. */
 function tellTokenRequests(
   { metrics, spans, clock }: Pick<Shared, 'metrics' | 'spans' | 'clock'>,
   isOfSession: boolean,

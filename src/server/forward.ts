@@ -36,7 +36,7 @@ export async function forward(exchange: Exchange): Promise<void> {
     inspector.begun(exchange.connection);
     noteSender(exchange);
   }
-  if (exchange.gateway.spans.tracer !== null) beginSpans(exchange);
+  beginSpans(exchange);
   let body: RequestBody | null = null;
   let upstreamResponse: UpstreamResponse | null = null;
   try {

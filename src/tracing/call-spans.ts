@@ -18,13 +18,16 @@ import type { AttemptMarks, AttemptTrace, CallSpan, CallTrace, TracedWait } from
 import type { ExchangeRecord } from '../logging/exchange-record.ts';
 import { shownCorrelation } from '../logging/format.ts';
 import type { LiveSecrets } from '../logging/redact/live-secrets.ts';
-import { type AttributeValue, CLIENT, INTERNAL, makeSpan, type ReadableSpan, SERVER, type SpanOrigin } from './span.ts';
-
-/** A span that another one is linked to. */
-export interface SpanLink {
-  readonly traceId: string;
-  readonly spanId: string;
-}
+import {
+  type AttributeValue,
+  CLIENT,
+  INTERNAL,
+  makeSpan,
+  type ReadableSpan,
+  SERVER,
+  type SpanLink,
+  type SpanOrigin,
+} from './span.ts';
 
 /** What the spans of calls are made with. */
 export interface CallSpansDeps extends SpanOrigin {
@@ -50,12 +53,14 @@ export function callSpans(
   const { attempts, waits } = trace;
   const children: ReadableSpan[] = [];
   let next = 0;
-  for (let at = 0; at <= attempts.length && children.length < MOST_CHILDREN; at += 1) {
+  for (let resends = 0; resends <= attempts.length && children.length < MOST_CHILDREN; resends += 1) {
+    const before = attempts[resends - 1];
+    const attempt = attempts[resends];
     // They are in the order of their ends: those between two attempts stand together.
-    for (; waits[next]?.attempts === at && children.length < MOST_CHILDREN; next += 1)
-      children.push(waitSpan(record, { span, before: attempts[at - 1], wait: waits[next] as TracedWait }, deps));
-    if (at < attempts.length && children.length < MOST_CHILDREN)
-      children.push(attemptSpan(record, { span, attempts, at, endedAt }, deps));
+    for (; waits[next]?.attempts === resends && children.length < MOST_CHILDREN; next += 1)
+      children.push(waitSpan(record, { span, before, wait: waits[next] as TracedWait }, deps));
+    if (attempt !== undefined && children.length < MOST_CHILDREN)
+      children.push(attemptSpan(record, { span, attempt, resends, before, endedAt }, deps));
   }
   const isCut = children.length < attempts.length + waits.length;
   const server = makeSpan(
@@ -101,22 +106,22 @@ function callAttributes(record: ExchangeRecord, { isTls }: CallSpan, { mask }: C
   return attributes;
 }
 
+/** An attempt among those of its call. */
+interface AttemptPlace {
+  readonly span: CallSpan;
+  readonly attempt: AttemptTrace;
+  /** How many came before it, and the last of these. */
+  readonly resends: number;
+  readonly before: AttemptTrace | undefined;
+  /** When the call ended: so does what had not by then. */
+  readonly endedAt: number;
+}
+
 function attemptSpan(
   record: ExchangeRecord,
-  {
-    span,
-    attempts,
-    at,
-    endedAt,
-  }: {
-    readonly span: CallSpan;
-    readonly attempts: readonly AttemptTrace[];
-    readonly at: number;
-    readonly endedAt: number;
-  },
+  { span, attempt, resends, before, endedAt }: AttemptPlace,
   deps: CallSpansDeps,
 ): ReadableSpan {
-  const attempt = attempts[at] as AttemptTrace;
   const marks = attempt.marks();
   const method = methodOf(record);
   const failure = marks.error ?? (marks.status !== null && marks.status >= 400 ? String(marks.status) : null);
@@ -136,8 +141,8 @@ function attemptSpan(
         'url.template': record.route,
         [ATTR_HTTP_RESPONSE_STATUS_CODE]: marks.status,
         [ATTR_ERROR_TYPE]: failure,
-        [ATTR_HTTP_REQUEST_RESEND_COUNT]: at > 0 ? at : null,
-        'gcg.retry.reason': at > 0 ? outcomeOf((attempts[at - 1] as AttemptTrace).marks()) : null,
+        [ATTR_HTTP_REQUEST_RESEND_COUNT]: resends > 0 ? resends : null,
+        'gcg.retry.reason': before && outcomeOf(before.marks()),
         'gcg.retry_after_ms': attempt.retryAfterMs,
         ...connectionAttributes(marks),
       },

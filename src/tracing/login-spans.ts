@@ -8,9 +8,9 @@ import {
   ATTR_URL_FULL,
 } from '@opentelemetry/semantic-conventions';
 import type { CallSpan, TracedWait } from '../logging/call-trace.ts';
-import { type CallSpansDeps, type SpanLink, serverAttributes } from './call-spans.ts';
+import { type CallSpansDeps, serverAttributes } from './call-spans.ts';
 import type { TokenRequest } from './call-tracer.ts';
-import { CLIENT, makeSpan, type ReadableSpan } from './span.ts';
+import { CLIENT, makeSpan, type ReadableSpan, type SpanLink } from './span.ts';
 
 /** What the spans of token requests are made with. */
 export interface LoginSpansDeps extends Omit<CallSpansDeps, 'loginsOf'> {

@@ -6,23 +6,29 @@
  */
 export type DropReason = 'queue_full' | 'refused' | 'undelivered' | 'ended';
 
+/** A request to a collector that failed; `reason` is of our own words, `at` epoch ms. */
+export interface ExportFailure {
+  readonly reason: string;
+  readonly at: number;
+}
+
 /** The counters. */
 export class SpanCounts {
   sent = 0;
   readonly #dropped: Record<DropReason, number> = { queue_full: 0, refused: 0, undelivered: 0, ended: 0 };
-  #lastFailure: { readonly reason: string; readonly at: number } | null = null;
+  #lastFailure: ExportFailure | null = null;
 
   dropped(reason: DropReason, spans: number): void {
     this.#dropped[reason] += spans;
   }
 
-  /** A request failed; `reason` is of our own words, `at` epoch ms. */
+  /** Notes one, as in `ExportFailure`. */
   failed(reason: string, at: number): void {
     this.#lastFailure = { reason, at };
   }
 
   /** The last request that failed; null while none did. */
-  get lastFailure(): { readonly reason: string; readonly at: number } | null {
+  get lastFailure(): ExportFailure | null {
     return this.#lastFailure;
   }
 

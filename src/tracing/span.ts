@@ -16,6 +16,12 @@ export const CLIENT = 2;
 /** What all spans of a gateway have in common. */
 export type SpanOrigin = Pick<ReadableSpan, 'resource' | 'instrumentationScope'>;
 
+/** A span that another one is linked to. Ids as traceparent writes them. */
+export interface SpanLink {
+  readonly traceId: string;
+  readonly spanId: string;
+}
+
 /** One span. Times in epoch ms, ids as traceparent writes them. */
 export interface SpanParts {
   readonly name: string;
@@ -30,7 +36,7 @@ export interface SpanParts {
   readonly attributes: Readonly<Record<string, AttributeValue>>;
   readonly hasFailed: boolean;
   /** Other spans that it has to do with. */
-  readonly links?: readonly { readonly traceId: string; readonly spanId: string }[];
+  readonly links?: readonly SpanLink[];
 }
 
 const SAMPLED = 1;

@@ -9,7 +9,7 @@ import type { ExchangeRecord } from '../logging/exchange-record.ts';
 import type { Log } from '../logging/log.ts';
 import type { LiveSecrets } from '../logging/redact/live-secrets.ts';
 import type { CallTracer, SpanPost, TokenRequest } from './call-tracer.ts';
-import { type DropReason, SpanCounts } from './span-counts.ts';
+import { type DropReason, type ExportFailure, SpanCounts } from './span-counts.ts';
 
 /** What spans are exported with. `random` is 0 (inclusive) to 1 (exclusive). */
 export interface SpansDeps {
@@ -30,7 +30,7 @@ export interface SpansState {
   readonly sent: number;
   readonly dropped: Readonly<Record<DropReason, number>>;
   /** The last request that failed; null while none did. */
-  readonly lastFailure: { readonly reason: string; readonly at: number } | null;
+  readonly lastFailure: ExportFailure | null;
 }
 
 /** The export of one gateway, off until a configuration says where to. */

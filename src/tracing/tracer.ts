@@ -152,10 +152,6 @@ function originOf({ serviceName, resourceAttributes }: TracingConfig): SpanOrigi
     [ATTR_SERVICE_VERSION]: VERSION,
     [ATTR_SERVICE_INSTANCE_ID]: INSTANCE_ID,
   };
-  const resource = {
-    attributes,
-    merge: () => resource,
-    getRawAttributes: () => [],
-  } as unknown as SpanOrigin['resource'];
+  const resource: SpanOrigin['resource'] = { attributes, merge: () => resource, getRawAttributes: () => [] };
   return { resource, instrumentationScope: { name: 'genesys-cloud-gateway', version: VERSION } };
 }
