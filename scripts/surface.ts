@@ -97,27 +97,35 @@ function exitCodes(): string[][] {
 
 /** A record with something in every field, so that its line shows all of them. */
 function fullRecord(): ExchangeRecord {
-  const record = createExchangeRecord(0) as unknown as Record<string, unknown>;
-  const body = { write() {}, render: () => ({}), whole: () => null };
-  for (const [name, value] of Object.entries(record)) if (value === null || value === '') record[name] = 'x';
-  const others = { closeCode: 1000, retryAfterMs: 1000, retryReasons: ['429'], runningAt: -1 };
-  const headers = { requestHeaders: {}, responseHeaders: {}, requestBody: body, responseBody: body, failureBody: body };
-  const flags = {
-    authorizationReplaced: true,
+  const body = { write() {}, render: () => ({ a: 1 }), whole: () => null };
+  const words = Object.entries(createExchangeRecord(0)).map(([name, value]) => [
+    name,
+    value === null || value === '' ? 'x' : value,
+  ]);
+  return Object.assign(createExchangeRecord(0), Object.fromEntries(words), {
+    method: 'GET',
+    status: 429,
+    source: 'upstream' as const,
+    retryReasons: ['429'],
+    retryAfterMs: 1000,
+    closeCode: 1000,
     aborted: true,
+    authorizationReplaced: true,
+    runningAt: -1,
+    requestHeaders: ['a', 'b'],
+    responseHeaders: ['a', 'b'],
+    requestBody: body,
+    responseBody: body,
+    failureBody: body,
     trace: null,
     captured: null,
     sender: null,
     listener: null,
-  };
-  return Object.assign(record, others, headers, flags, {
-    status: 429,
-    method: 'GET',
-    source: 'upstream',
-  }) as unknown as ExchangeRecord;
+  });
 }
 
-function logFields(): string[][] {
+/** The fields of a call's line in the log, and the type of each. */
+export function logFields(): string[][] {
   const detail = { requestHeaders: true, responseHeaders: true, bodies: true, mask: (text: string) => text };
   const line = JSON.parse(exchangeLine(fullRecord(), 'info', '', detail)) as Record<string, unknown>;
   return Object.entries(line).map(([name, value]) => [name, Array.isArray(value) ? 'list' : typeof value]);
@@ -183,7 +191,13 @@ async function metrics(): Promise<string[][]> {
     spans: () => ({ sent: 1, waiting: 1, dropped: one }),
     audit: () => ({ failure: null, lost: 0 }),
     store: () => ({
-      ...{ isUp: true, gaps: 0, toldAgain: 0, unwritten: 0, instances: 1, tokensFromPeers: 0, degradedSeconds: 0 },
+      isUp: true,
+      gaps: 0,
+      toldAgain: 0,
+      unwritten: 0,
+      instances: 1,
+      tokensFromPeers: 0,
+      degradedSeconds: 0,
       lockWaits: one,
       permits: one,
     }),
