@@ -14,7 +14,7 @@ export const withoutRecipes: string | false =
 /** The path of an example. */
 export const example = (path: string): string => `${ROOT}examples/${path}`;
 
-/** The folder of a package of the recipes, or of our own where the recipes have none of that name. */
+/** The folder of a package: ours, or of the recipes where we have none of that name. */
 export const packageOf = (name: string): string =>
   existsSync(`${ROOT}node_modules/${name}`) ? `${ROOT}node_modules/${name}` : `${RECIPES}/${name}`;
 

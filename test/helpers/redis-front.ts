@@ -32,7 +32,12 @@ export async function startFront(t: Test, target: number): Promise<RedisFront> {
   const sockets = new Set<net.Socket>();
   let held: (() => void)[] = [];
   const front: { -readonly [Key in keyof RedisFront]: RedisFront[Key] } = {
-    ...{ port: 0, delayMs: 0, isBlackHole: false, target, reply: null, accepted: 0 },
+    port: 0,
+    delayMs: 0,
+    isBlackHole: false,
+    target,
+    reply: null,
+    accepted: 0,
     change: (said) => said,
     release() {
       for (const go of held.splice(0)) go();

@@ -144,8 +144,11 @@ function checkRestricted(t: Test, spec: Manifest, container: Manifest): void {
   const { name, image, command, securityContext, resources, volumeMounts = [], env = [] } = container;
   const effective = { ...spec.securityContext, ...securityContext };
   t.match(effective, {
-    ...{ runAsNonRoot: true, allowPrivilegeEscalation: false, readOnlyRootFilesystem: true },
-    ...{ capabilities: { drop: ['ALL'] }, seccompProfile: { type: 'RuntimeDefault' } },
+    runAsNonRoot: true,
+    allowPrivilegeEscalation: false,
+    readOnlyRootFilesystem: true,
+    capabilities: { drop: ['ALL'] },
+    seccompProfile: { type: 'RuntimeDefault' },
   });
   t.ok(effective.runAsUser > 0, `${name}: a user by its number: the kubelet knows no names`);
   t.strictSame(Object.keys(effective.capabilities), ['drop']);
@@ -210,17 +213,18 @@ t.test('kubernetes: the component finds its workloads by their label', { skip: w
   const pod = { initContainers: [{ name: 'own', image: 'own:1' }], containers: [{ name: 'app', image: 'app:1' }] };
   const template = { spec: pod };
   const specs = {
-    ...{ Deployment: { template }, StatefulSet: { template }, DaemonSet: { template }, Job: { template } },
+    Deployment: { template },
+    StatefulSet: { template },
+    DaemonSet: { template },
+    Job: { template },
     CronJob: { jobTemplate: { spec: { template } } },
   };
   const apps = Object.entries(specs).flatMap(([kind, spec]) =>
     ['sidecar', 'none'].map((label) => ({
       apiVersion: /Job/.test(kind) ? 'batch/v1' : 'apps/v1',
-      ...{
-        kind,
-        spec,
-        metadata: { name: `${kind.toLowerCase()}-${label}`, labels: { 'genesys-cloud-gateway': label } },
-      },
+      kind,
+      metadata: { name: `${kind.toLowerCase()}-${label}`, labels: { 'genesys-cloud-gateway': label } },
+      spec,
     })),
   );
   const component = `${ROOT}examples/kubernetes/sidecar`;
@@ -336,8 +340,13 @@ t.test('compose', { skip: withoutDeployTools }, async (t) => {
     t.strictSame(composeProblems(compose), [], file);
     const { gateway, ...others } = compose.services;
     t.match(gateway, {
-      ...{ image: `genesys-cloud-gateway:${version}`, read_only: true, cap_drop: ['ALL'], restart: 'unless-stopped' },
-      ...{ security_opt: ['no-new-privileges:true'], mem_limit: '256m', user: '1000:1000' },
+      image: `genesys-cloud-gateway:${version}`,
+      read_only: true,
+      cap_drop: ['ALL'],
+      restart: 'unless-stopped',
+      security_opt: ['no-new-privileges:true'],
+      mem_limit: '256m',
+      user: '1000:1000',
     });
     const [, ofImage = ''] = /^HEALTHCHECK .*CMD (\[.*\])$/m.exec(readFileSync(`${ROOT}Dockerfile`, 'utf8')) ?? [];
     t.strictSame(gateway.healthcheck.test, ['CMD', ...JSON.parse(ofImage)], 'as the image asks');
@@ -372,7 +381,10 @@ function composeConfig(t: Test, environment: Record<string, string>): GatewayCon
   const folder = t.testdir(SECRETS['genesys-cloud']);
   const moved = Object.entries(environment).map(([name, value]) => [name, value.replace('/run/secrets', folder)]);
   const result = loadConfig({
-    ...{ env: Object.fromEntries(moved), cwd: '/', home: undefined, platform: 'linux' as const },
+    env: Object.fromEntries(moved),
+    cwd: '/',
+    home: undefined,
+    platform: 'linux' as const,
     requireCredential: true,
   });
   if (!result.ok) throw new Error(JSON.stringify(result.problems));

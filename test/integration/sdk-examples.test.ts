@@ -49,7 +49,9 @@ function begin(command: string, args: string[], env: Record<string, string>, cwd
     cwd,
     env: {
       ...childEnvironment,
-      ...{ HOME: '/nonexistent', HTTP_PROXY: 'http://127.0.0.1:9', http_proxy: 'http://127.0.0.1:9' },
+      HOME: '/nonexistent',
+      HTTP_PROXY: 'http://127.0.0.1:9',
+      http_proxy: 'http://127.0.0.1:9',
       ...env,
     },
   });
@@ -74,7 +76,9 @@ const DIRECT = { NO_PROXY: '127.0.0.1,localhost', no_proxy: '127.0.0.1,localhost
 
 /** What an example is told of the gateway. Where there are no clients its defaults are to do. */
 const settingsOf = ({ url, port, client, secret }: Omit<Served, 'name'>) => ({
-  ...{ GATEWAY: url, GATEWAY_HOST: '127.0.0.1', GATEWAY_PORT: String(port) },
+  GATEWAY: url,
+  GATEWAY_HOST: '127.0.0.1',
+  GATEWAY_PORT: String(port),
   ...(client !== '' && { GATEWAY_CLIENT: client, GATEWAY_SECRET: secret }),
 });
 
