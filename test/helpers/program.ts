@@ -14,7 +14,9 @@ export const MAIN = join(ROOT, isBuilt() ? 'dist/main.js' : 'src/main.ts');
 export function isBuilt(): boolean {
   const builtAt = statSync(join(ROOT, 'dist/main.js'), { throwIfNoEntry: false })?.mtimeMs ?? 0;
   const sources = readdirSync(join(ROOT, 'src'), { recursive: true, encoding: 'utf8' }).map((name) => `src/${name}`);
-  const steps = ['bundle', 'licences', 'load-when-touched', 'finish-build'].map((name) => `scripts/${name}.ts`);
+  const steps = ['bundle', 'licences', 'load-when-touched', 'sbom', 'unreached-modules', 'finish-build'].map(
+    (name) => `scripts/${name}.ts`,
+  );
   return [...sources, ...steps, 'package.json', 'package-lock.json', 'tsconfig.build.json'].every(
     (name) => statSync(join(ROOT, name)).mtimeMs < builtAt,
   );
