@@ -24,14 +24,10 @@ import { type Clock, systemClock } from './clock.ts';
 import { defaultCredential, type GatewayConfig, secretSettings } from './config/gateway-config.ts';
 import { Inspector } from './inspector/inspector.ts';
 import { isInspectorOn } from './inspector/page-place.ts';
+import { createExchangeObserver, type ExchangeObserver } from './logging/exchange-observer.ts';
 import type { ExchangeRecord } from './logging/exchange-record.ts';
 import type { Log } from './logging/log.ts';
-import {
-  createExchangeObserver,
-  createMetrics,
-  type ExchangeObserver,
-  type Metrics,
-} from './logging/metrics/metrics.ts';
+import { createMetrics, type Metrics } from './logging/metrics/metrics.ts';
 import type { LiveSecrets } from './logging/redact/live-secrets.ts';
 import type { RedisConnection } from './redis/connection.ts';
 import type { Runtime, Shared } from './runtime.ts';

@@ -8,7 +8,7 @@ import type { GatewayConfig } from './config/gateway-config.ts';
 import { callableAddress } from './config/listen-address.ts';
 import { type GatewayLog, GatewayState, type StateOptions } from './gateway-state.ts';
 import { isPageServed, PAGE_PATH } from './inspector/page-place.ts';
-import type { ExchangeCounts } from './logging/metrics/metrics.ts';
+import type { ExchangeCounts } from './logging/exchange-observer.ts';
 import { operationTable } from './operations/table.ts';
 import { Runtime } from './runtime.ts';
 import { accept } from './server/accept.ts';
