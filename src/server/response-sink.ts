@@ -75,13 +75,14 @@ export class ResponseSink implements BodySink {
     this.#gatheredBytes += bytes;
     if (this.#isWriteDue) return;
     this.#isWriteDue = true;
-    setImmediate(this.#onAllRead);
+    setImmediate(ResponseSink.#onAllRead, this);
   }
 
-  readonly #onAllRead = (): void => {
-    this.#isWriteDue = false;
-    this.#writeGathered();
-  };
+  /** Not bound: most responses are small, and never come here. */
+  static #onAllRead(sink: ResponseSink): void {
+    sink.#isWriteDue = false;
+    sink.#writeGathered();
+  }
 
   #writeGathered(): void {
     if (this.#gatheredBytes === 0) return;
