@@ -3,17 +3,17 @@
 // none: the loader then says what it is, or what is wrong.
 
 import { parseConfigText } from './file.ts';
-import { type FileSearch, findFile } from './find-file.ts';
+import { type FileSearch, type Findings, findFile } from './find-file.ts';
 import type { CallableAddress } from './listen-address.ts';
 import { type ListenerKey, parseListeners, probedAddresses, USUAL_LISTEN, usualAdminListeners } from './listeners.ts';
 import { isPrintable, type RawSource, type RawValue, rawText, splitCommas } from './values.ts';
 
 /** The address that the loader would find, where a listener without TLS is there; else undefined. */
 export function plainProbeAddress(input: FileSearch): CallableAddress | undefined {
-  const problems = { problems: [], warnings: [] };
-  const file = findFile(input, problems);
+  const findings: Findings = { problems: [], warnings: [] };
+  const file = findFile(input, findings);
   const source = file === undefined ? null : parseConfigText(file.bytes, file.candidate.display);
-  if (problems.problems.length > 0 || (source?.problems.length ?? 0) > 0) return undefined;
+  if (findings.problems.length > 0 || (source?.problems.length ?? 0) > 0) return undefined;
   const lists = new ListenerLists(input.env, source);
   const listen = lists.read('listen', USUAL_LISTEN);
   const ownAdmin = lists.read('admin_listen');
