@@ -51,7 +51,11 @@ export function releaseNotes(changelog: string, version: string): string | null 
 if (import.meta.main) {
   const root = fileURLToPath(new URL('..', import.meta.url));
   const read = (file: string) => readFileSync(join(root, file), 'utf8');
-  const [tag = '', repository = ''] = process.argv.slice(2);
+  const [tag, repository] = process.argv.slice(2);
+  if (tag === undefined || repository === undefined || tag.startsWith('-')) {
+    console.error('usage: node scripts/assert-release.ts vX.Y.Z OWNER/NAME');
+    process.exit(2);
+  }
   const why = whyNoRelease(tag, repository, {
     manifest: JSON.parse(read('package.json')) as ReleaseFiles['manifest'],
     lockedVersion: (JSON.parse(read('package-lock.json')) as { version: string }).version,

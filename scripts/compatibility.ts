@@ -50,9 +50,14 @@ function fileOf(version: string): string {
 }
 
 if (import.meta.main) {
+  const [option] = process.argv.slice(2);
+  if (option !== undefined && option !== '--check') {
+    console.error('usage: npm run compatibility [-- --check]');
+    process.exit(2);
+  }
   const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string };
   const text = `${JSON.stringify(await surface(), null, 2)}\n`;
-  if (!process.argv.includes('--check')) writeFileSync(fileOf(version), text);
+  if (option === undefined) writeFileSync(fileOf(version), text);
   else if (!keptVersions().includes(version) || readFileSync(fileOf(version), 'utf8') !== text) {
     console.error(`the lists of ${version} are not those of the code: run npm run compatibility, and commit them`);
     process.exitCode = 1;

@@ -10,7 +10,12 @@ import { fileURLToPath } from 'node:url';
 import { releaseNotes } from './assert-release.ts';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
-const folder = resolve(process.argv[2] ?? 'packed');
+const [to = 'packed'] = process.argv.slice(2);
+if (to.startsWith('-')) {
+  console.error('usage: node scripts/pack.ts [FOLDER]');
+  process.exit(2);
+}
+const folder = resolve(to);
 mkdirSync(folder);
 // Built already, by npm ci or npm run build: a second time would only take time.
 const npm = ['pack', '--ignore-scripts', '--silent', '--pack-destination', folder];

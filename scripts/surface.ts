@@ -20,6 +20,9 @@ import { embeddingFace } from './embedding-face.ts';
 /** By kind: names, and the shape of each as text, which may be empty. */
 export type Surface = Readonly<Record<string, Readonly<Record<string, string>>>>;
 
+/** A name, and its shape. */
+type Row = readonly [name: string, shape: string];
+
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const SRC = join(ROOT, 'src');
 
@@ -28,7 +31,7 @@ export async function surface(): Promise<Surface> {
   const sources = globSync('**/*.ts', { cwd: SRC, exclude: (path) => /^inspector.page$/.test(path) }).map((file) =>
     readFileSync(join(SRC, file), 'utf8'),
   );
-  const lists = {
+  const lists: Readonly<Record<string, readonly Row[]>> = {
     option: options(),
     environment: environment(),
     command: commands(),
@@ -45,21 +48,21 @@ export async function surface(): Promise<Surface> {
       ...found(sources, /[`'](gcg[a-z]_)[`'$]/g, 1),
       ['Redis schema', String(SCHEMA)],
     ],
-  } satisfies Record<string, readonly (readonly [string, string])[] | string[][]>;
+  };
   return Object.fromEntries(
     Object.entries(lists).map(([kind, rows]) => [
       kind,
-      Object.fromEntries((rows as [string, string][]).sort(([a], [b]) => (a < b ? -1 : 1))),
+      Object.fromEntries(rows.toSorted(([a], [b]) => (a < b ? -1 : 1))),
     ]),
   );
 }
 
-function options(): string[][] {
+function options(): Row[] {
   return SECTIONS.flatMap(({ name, rows }) =>
-    rows.flatMap((row) => {
+    rows.flatMap((row): Row[] => {
       const option = `${name}.${row.key}`;
-      const choices = row.kind.type === 'choice' ? row.kind.of.map((one) => [`${option} = ${one}`, '']) : [];
-      return [[option, shapeOf(row)], ...choices];
+      const choices = row.kind.type === 'choice' ? row.kind.of : [];
+      return [[option, shapeOf(row)], ...choices.map((one): Row => [`${option} = ${one}`, ''])];
     }),
   );
 }
@@ -69,29 +72,29 @@ function shapeOf({ kind, isSecret }: OptionRow): string {
   return `${isSecret ? 'secret ' : ''}${kind.type}${limits}`;
 }
 
-function environment(): string[][] {
+function environment(): Row[] {
   const ofOptions = SECTIONS.flatMap(({ name, isNamed, rows }) =>
     rows.map(({ key }) => envName(name, isNamed && name === 'client' ? 'NAME' : '', key)),
   );
   return [...ofOptions, ...NOT_SETTINGS].map((name) => [name, '']);
 }
 
-function commands(): string[][] {
+function commands(): Row[] {
   const flagsOf = (command: string, flags: CommandSpec['flags']) =>
-    flags.flatMap(({ name, value, letter }) => [
-      [`${command} --${name}`, value === undefined ? 'switch' : 'value'],
-      ...(letter === undefined ? [] : [[`${command} -${letter}`, '']]),
-    ]);
+    flags.flatMap(({ name, value, letter }): Row[] => {
+      const long: Row = [`${command} --${name}`, value === undefined ? 'switch' : 'value'];
+      return letter === undefined ? [long] : [long, [`${command} -${letter}`, '']];
+    });
   return [
     ...flagsOf('every', COMMON_FLAGS),
-    ...COMMANDS.flatMap((command: CommandSpec) => [[command.name, ''], ...flagsOf(command.name, command.flags)]),
+    ...COMMANDS.flatMap((command: CommandSpec): Row[] => [[command.name, ''], ...flagsOf(command.name, command.flags)]),
   ];
 }
 
-function exitCodes(): string[][] {
+function exitCodes(): Row[] {
   return [
-    ...EXIT_CODES.map(([code]) => [`every ${code}`, '']),
-    ...COMMANDS.flatMap(({ name, exits = [] }: CommandSpec) => exits.map(([code]) => [`${name} ${code}`, ''])),
+    ...EXIT_CODES.map(([code]): Row => [`every ${code}`, '']),
+    ...COMMANDS.flatMap(({ name, exits = [] }: CommandSpec) => exits.map(([code]): Row => [`${name} ${code}`, ''])),
   ];
 }
 
@@ -125,14 +128,14 @@ function fullRecord(): ExchangeRecord {
 }
 
 /** The fields of a call's line in the log, and the type of each. */
-export function logFields(): string[][] {
+export function logFields(): Row[] {
   const detail = { requestHeaders: true, responseHeaders: true, bodies: true, mask: (text: string) => text };
   const line = JSON.parse(exchangeLine(fullRecord(), 'info', '', detail)) as Record<string, unknown>;
   return Object.entries(line).map(([name, value]) => [name, Array.isArray(value) ? 'list' : typeof value]);
 }
 
 /** Messages of records that are no calls; a level that is chosen as it runs is not told. */
-function logRecords(sources: readonly string[]): string[][] {
+function logRecords(sources: readonly string[]): Row[] {
   const constants = new Map(found(sources, /\bconst ([A-Z][A-Z_]+) = '([a-z][^'\\\n]+)'/g, 1, 2));
   const call =
     /(?:\.(error|warn|info|debug)|\blog\[[^\]]+\])\(\s*(?:[^;]*?,\s*)?(?:'([a-z][^'\\\n]{3,})'|([A-Z][A-Z_]+)),?\s*\);/g;
@@ -145,7 +148,7 @@ function logRecords(sources: readonly string[]): string[][] {
 }
 
 /** Each metric with its type and its labels, as a scrape shows them where everything is configured and has happened. */
-async function metrics(): Promise<string[][]> {
+async function metrics(): Promise<Row[]> {
   const made = createMetrics({ version: '0' });
   const whose = { client: 'a', credential: 'a' };
   made.setNames({ clients: ['a'], credentials: ['a'] });
@@ -218,12 +221,9 @@ async function metrics(): Promise<string[][]> {
 }
 
 /** What a pattern finds in the sources: the name is in one group, its shape in another, where there is one. */
-function found(sources: readonly string[], pattern: RegExp, name: number, shape = 0): [string, string][] {
+function found(sources: readonly string[], pattern: RegExp, name: number, shape = 0): Row[] {
   const rows = sources.flatMap((text) =>
-    [...text.matchAll(pattern)].map((match): [string, string] => [
-      match[name] ?? '',
-      shape === 0 ? '' : (match[shape] ?? ''),
-    ]),
+    [...text.matchAll(pattern)].map((match): Row => [match[name] ?? '', shape === 0 ? '' : (match[shape] ?? '')]),
   );
   return [...new Map(rows)];
 }

@@ -11,7 +11,12 @@ import { dirname, join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 
 const isWindows = process.platform === 'win32';
-const tarball = tarballAt(resolve(process.argv[2] ?? 'packed'));
+const [from = 'packed'] = process.argv.slice(2);
+if (from.startsWith('-')) {
+  console.error('usage: node scripts/try-package.ts [FOLDER | TARBALL]');
+  process.exit(2);
+}
+const tarball = tarballAt(resolve(from));
 const folder = mkdtempSync(join(tmpdir(), 'gcg-try-'));
 // An environment without settings of ours, and without those of the npm that may run this.
 const kept = ['PATH', 'Path', 'SystemRoot', 'COMSPEC', 'TEMP', 'TMP', 'PATHEXT', 'NODE_EXTRA_CA_CERTS'];
