@@ -161,6 +161,8 @@ const STORIES: Record<string, { warm?: Partial<WarmSettings>; tell: (t: Test, sc
       await scene.call();
       await scene.endAll();
       await scene.isSpare();
+      // The other side may hear of it a turn later.
+      await until(() => scene.sockets.length === 2);
       scene.sockets[1]?.write('HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison');
       await until(() => scene.pool.counts.unused === 0);
       t.equal(await scene.call(), 3);
