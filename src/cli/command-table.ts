@@ -225,8 +225,8 @@ export const COMMANDS = [
     exits: [
       ['0', 'the gateway answered, whatever its state'],
       ['69', 'none is running there'],
-      ['78', 'none is running there, and the configuration is wrong'],
       ['77', 'it wants the secret of a client with admin = true'],
+      ['78', 'none is running there, and the configuration is wrong'],
     ],
     flags: [JSON_FLAG],
   },

@@ -220,7 +220,10 @@ function finishWithResponse(opened: OpenedExchange): void {
 function assertServedHere({ method }: IncomingMessage, route: Route, role: ListenerRole): void {
   if (role.data) return;
   if (route.kind === 'forward' || route.own?.isData)
-    throw new GatewayError('gateway.route.not.found', 'this address does not forward calls');
+    throw new GatewayError(
+      'gateway.route.not.found',
+      'calls are not forwarded from this address: send them to the one that server.listen names',
+    );
   if (role.admin) return;
   if (!route.own?.isProbe)
     throw new GatewayError('gateway.route.not.found', 'this address answers /livez, /readyz and /metrics');
