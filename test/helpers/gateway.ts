@@ -1,5 +1,6 @@
 // A real gateway in front of the simulation, on ports of the system's choosing, for integration tests.
 
+import { join } from 'node:path';
 import type { Test } from 'tap';
 import type { Clock } from '../../src/clock.ts';
 import type { CredentialConfig, GatewayConfig, UpstreamHosts } from '../../src/config/gateway-config.ts';
@@ -194,6 +195,13 @@ export async function startGateway(t: Test, options: StartOptions = {}): Promise
   const started = await startGatewayWith(t, config, options.clock, options.identify);
   if (options.awaitReady !== false) await started.gateway.runtime().credentials.default()?.source.token();
   return { ...started, sandbox, config };
+}
+
+/** A folder for a store. It goes when all that the test started has ended: what ends writes there. */
+export function stateFolder(t: Test): string {
+  // Tap removes the test's folder first where the folder was made before anything else that is to be ended.
+  t.teardown(() => {});
+  return join(t.testdir(), 'state');
 }
 
 /** Starts a gateway with a ready configuration; it ends with the test. */

@@ -2,14 +2,13 @@
 // status, metrics and the log say of clients.
 
 import { once } from 'node:events';
-import { join } from 'node:path';
 import t from 'tap';
 import { createUsers, DEFAULT_ORGANIZATION } from '../../src/sandbox/directory.ts';
 import type { StatusDocument } from '../../src/server/routes/status.ts';
 import { change } from '../helpers/admin.ts';
 import { askAt } from '../helpers/ask.ts';
 import { allCredentials, assertionFor, basic, clientNamed, postToken } from '../helpers/clients.ts';
-import { configAt, startGateway, startGatewayWith } from '../helpers/gateway.ts';
+import { configAt, startGateway, startGatewayWith, stateFolder } from '../helpers/gateway.ts';
 import { makeChannel, openWebSocket } from '../helpers/sockets.ts';
 
 const ANYWHERE = [{ kind: 'tcp', host: '127.0.0.1', port: 0 }] as const;
@@ -18,7 +17,7 @@ const bearer = (token: string) => ({ authorization: `Bearer ${token}` });
 const OPS = bearer('ops-secret');
 
 t.test('a blocked client is refused at once, its socket and sessions end, and a restart changes nothing', async (t) => {
-  const store = { type: 'file', path: join(t.testdir(), 'state') } as const;
+  const store = { type: 'file', path: stateFolder(t) } as const;
   const clients = [
     clientNamed('ops', { isAdmin: true }),
     clientNamed('crm', { credentials: ['default', 'bridge'] }),

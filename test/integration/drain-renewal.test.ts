@@ -2,10 +2,9 @@
 // before the process goes.
 
 import { renameSync, unlinkSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { inlineSecret } from '../../src/secret.ts';
-import { configAt, credentialAt, startGatewayWith } from '../helpers/gateway.ts';
+import { configAt, credentialAt, startGatewayWith, stateFolder } from '../helpers/gateway.ts';
 import { startRawUpstream } from '../helpers/raw-http.ts';
 
 /** A platform that knows only the newest refresh token, and answers a token request when it is told to. */
@@ -35,7 +34,7 @@ t.test('a refresh that is under way is waited for, and the next gateway goes on 
     credentials: [
       credentialAt(origin, { grantType: 'pkce', clientSecret: null, refreshToken: inlineSecret('rt-0', 'test') }),
     ],
-    store: { type: 'file', path: join(t.testdir(), 'state') },
+    store: { type: 'file', path: stateFolder(t) },
   });
   const asked = held();
   const first = await startGatewayWith(t, config);
@@ -73,7 +72,7 @@ t.test('an endpoint that never answers does not hold up the end for longer than 
 
 t.test('a refresh token that could not be written is written at the end, when the store works again', async (t) => {
   const { origin } = await startRotating(t);
-  const path = join(t.testdir(), 'state');
+  const path = stateFolder(t);
   const config = configAt(origin, {
     credentials: [
       credentialAt(origin, { grantType: 'pkce', clientSecret: null, refreshToken: inlineSecret('rt-0', 'test') }),

@@ -25,6 +25,7 @@ import {
   configAt,
   startGateway,
   startGatewayWith,
+  stateFolder,
   type TestGateway,
 } from '../helpers/gateway.ts';
 import { closeOf, makeChannel, openWebSocket } from '../helpers/sockets.ts';
@@ -81,7 +82,7 @@ t.test(
     const sandbox = createSandbox();
     const { origin } = await sandbox.listen({ port: 0 });
     t.teardown(() => sandbox.close());
-    const store = { type: 'file', path: join(t.testdir(), 'state') } as const;
+    const store = { type: 'file', path: stateFolder(t) } as const;
     const handles = new Map<string, { from: string; givenFor: string }>();
     for (const [from, { overrides, good }] of Object.entries(REGIMES)) {
       const { url, gateway } = await startGatewayWith(t, configAt(origin, { ...overrides, store }));
@@ -358,7 +359,7 @@ t.test('what proved a session is kept across a restart', async (t) => {
   const sandbox = createSandbox({ switches: { login: { approve: SOMEBODY } } });
   const { origin } = await sandbox.listen({ port: 0 });
   t.teardown(() => sandbox.close());
-  const store = { type: 'file', path: join(t.testdir(), 'state') } as const;
+  const store = { type: 'file', path: stateFolder(t) } as const;
   const startWith = (secret: string) =>
     startGatewayWith(t, configAt(origin, { store, credentials: allCredentials(origin), clients: [crmWith(secret)] }));
   const first = await startWith('first-secret');

@@ -1,13 +1,12 @@
 // A session's tokens go where they were issued and nowhere else, whatever becomes of the configuration.
 
-import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { createToken } from '../../src/auth/credentials/token-source.ts';
 import type { Gateway } from '../../src/gateway.ts';
 import { DEMO_CLIENTS } from '../../src/sandbox/clients.ts';
 import { createSandbox, type Sandbox } from '../../src/sandbox/sandbox.ts';
 import { Secret } from '../../src/secret.ts';
-import { configAt, credentialAt, startGatewayWith } from '../helpers/gateway.ts';
+import { configAt, credentialAt, startGatewayWith, stateFolder } from '../helpers/gateway.ts';
 
 async function startTwo(t: Test) {
   const start = async () => {
@@ -64,7 +63,7 @@ t.test(
 
 t.test('nor does a restart', async (t) => {
   const { here, there } = await startTwo(t);
-  const store = { type: 'file', path: join(t.testdir(), 'state') } as const;
+  const store = { type: 'file', path: stateFolder(t) } as const;
   const at = (origin: string) => configAt(here.origin, { store, credentials: [credentialAt(origin, { name: 'crm' })] });
   const first = await startGatewayWith(t, at(here.origin));
   const headers = await logIn(first.gateway, here);

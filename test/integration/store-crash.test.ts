@@ -3,12 +3,12 @@
 
 import { spawn } from 'node:child_process';
 import { readdirSync } from 'node:fs';
-import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import t from 'tap';
 import { FileStore } from '../../src/auth/credentials/store/file.ts';
 import { systemClock } from '../../src/clock.ts';
 import { childEnvironment } from '../helpers/fast-start.ts';
+import { stateFolder } from '../helpers/gateway.ts';
 
 const KILLS = 10;
 const KEY = { name: 'crm', clientId: 'client-1', host: 'https://login.mypurecloud.de' };
@@ -42,7 +42,7 @@ const WRITER = `
 `;
 
 t.test('10 kills in the middle of writing leave a whole store that lost nothing', async (t) => {
-  const path = join(t.testdir(), 'state');
+  const path = stateFolder(t);
   let confirmed = 0;
   for (let kill = 0; kill < KILLS; kill += 1) {
     const env = { ...childEnvironment, STORE: path };

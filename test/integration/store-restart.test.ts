@@ -7,7 +7,7 @@ import type { GatewayConfig } from '../../src/config/gateway-config.ts';
 import { createGateway } from '../../src/gateway.ts';
 import { createSandbox } from '../../src/sandbox/sandbox.ts';
 import { change, createCookieJar, personAt, statusOf } from '../helpers/admin.ts';
-import { configAt, createTestLog, startGatewayWith } from '../helpers/gateway.ts';
+import { configAt, createTestLog, startGatewayWith, stateFolder } from '../helpers/gateway.ts';
 
 async function startRange(t: Test, type: 'file' | 'memory') {
   const sandbox = createSandbox({
@@ -15,7 +15,7 @@ async function startRange(t: Test, type: 'file' | 'memory') {
   });
   const { origin } = await sandbox.listen({ port: 0 });
   t.teardown(() => sandbox.close());
-  const path = join(t.testdir(), 'state');
+  const path = stateFolder(t);
   const config: GatewayConfig = configAt(origin, {
     credentials: [personAt(origin, 'authorization_code')],
     server: { adminListen: [{ kind: 'tcp', host: '127.0.0.1', port: 0 }] },

@@ -6,10 +6,10 @@ import { once } from 'node:events';
 import { readdirSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import t, { type Test } from 'tap';
 import { childEnvironment } from '../helpers/fast-start.ts';
+import { stateFolder } from '../helpers/gateway.ts';
 
 const KILLS = 10;
 
@@ -88,7 +88,7 @@ function startRefresher(store: string, login: string, mode: 'once' | 'forever') 
 
 t.test('with a grace window a working refresh token is held after each of 10 kills', async (t) => {
   const { url, rotated } = await startServer(t, true);
-  const path = join(t.testdir(), 'state');
+  const path = stateFolder(t);
   for (let kill = 0; kill < KILLS; kill += 1) {
     const child = startRefresher(path, url, 'forever');
     const exited = once(child, 'exit');
@@ -105,7 +105,7 @@ t.test('with a grace window a working refresh token is held after each of 10 kil
 
 t.test('under strict rotation a kill between answer and store asks for a login, and the store is whole', async (t) => {
   const { url, rotated } = await startServer(t, false);
-  const path = join(t.testdir(), 'state');
+  const path = stateFolder(t);
   t.equal((await text(startRefresher(path, url, 'once').stdout)).trim(), 'ok');
   const child = startRefresher(path, url, 'forever');
   const exited = once(child, 'exit');

@@ -2,13 +2,12 @@
 // by a reload. No call is lost on the way.
 
 import { Agent, request as httpRequest } from 'node:http';
-import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { statusTable } from '../../src/cli/commands/status.ts';
 import type { CredentialConfig, GatewayConfig } from '../../src/config/gateway-config.ts';
 import { createSandbox, type Sandbox } from '../../src/sandbox/sandbox.ts';
 import { change, statusOf } from '../helpers/admin.ts';
-import { type ConfigOverrides, configAt, credentialAt, startGatewayWith } from '../helpers/gateway.ts';
+import { type ConfigOverrides, configAt, credentialAt, startGatewayWith, stateFolder } from '../helpers/gateway.ts';
 
 // Most of these wait for the second that lies between two token requests: they wait side by side.
 t.jobs = 8;
@@ -138,7 +137,7 @@ t.test('one of four tokens is revoked in the middle of the traffic: no caller se
 });
 
 t.test('a restart goes on with all stored tokens, and asks for none', side, async (t) => {
-  const { config, logins } = await startRange(t, FOUR, { store: { type: 'file', path: join(t.testdir(), 'state') } });
+  const { config, logins } = await startRange(t, FOUR, { store: { type: 'file', path: stateFolder(t) } });
   const first = await startGatewayWith(t, config);
   await grown(first);
   const before = first.gateway.runtime().credentials.default()?.pool?.states();

@@ -1,12 +1,11 @@
 // Usage and budgets of a gateway: what is counted, what a restart keeps, what the admin route and the metrics say.
 
-import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import type { ClientConfig } from '../../src/config/gateway-config.ts';
 import { createSandbox } from '../../src/sandbox/sandbox.ts';
 import type { UsageDocument } from '../../src/server/routes/usage.ts';
 import { clientNamed } from '../helpers/clients.ts';
-import { configAt, startGatewayWith } from '../helpers/gateway.ts';
+import { configAt, startGatewayWith, stateFolder } from '../helpers/gateway.ts';
 
 async function startCounted(t: Test, overrides: Partial<ClientConfig> = {}) {
   const sandbox = createSandbox();
@@ -15,7 +14,7 @@ async function startCounted(t: Test, overrides: Partial<ClientConfig> = {}) {
   const config = configAt(origin, {
     clients: [clientNamed('crm', overrides), clientNamed('ops', { isAdmin: true })],
     server: { adminListen: [{ kind: 'tcp', host: '127.0.0.1', port: 0 }] },
-    store: { type: 'file', path: join(t.testdir(), 'state') },
+    store: { type: 'file', path: stateFolder(t) },
     retry: { waitMinMs: 1, waitMaxMs: 1 },
   });
   const start = async () => {

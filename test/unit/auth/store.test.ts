@@ -15,6 +15,7 @@ import { FileStore } from '../../../src/auth/credentials/store/file.ts';
 import { createMemoryStore } from '../../../src/auth/credentials/store/memory.ts';
 import { systemClock } from '../../../src/clock.ts';
 import { inlineSecret } from '../../../src/secret.ts';
+import { stateFolder } from '../../helpers/gateway.ts';
 import { makeOddPaths } from '../../helpers/odd-paths.ts';
 import { createLogRecorder } from './fixtures.ts';
 import { KEY, revealed, storedToken, testStoreContract } from './store-contract.ts';
@@ -34,7 +35,7 @@ function fileStore(path: string, encryptionKey: string | null = FULL_KEY, prefix
 const tokenFile = (path: string) => join(path, readdirSync(path).find((name) => name.endsWith('.token'))!);
 
 testStoreContract('memory', () => createMemoryStore({ clock: systemClock }));
-testStoreContract('file', (t) => fileStore(join(t.testdir(), 'state')).store);
+testStoreContract('file', (t) => fileStore(stateFolder(t)).store);
 
 t.test('a memory store tells of each change at once, until nobody listens', async (t) => {
   const store = createMemoryStore({ clock: systemClock });
@@ -64,7 +65,7 @@ const OF_0_1_0 = {
 };
 
 t.test('a file of version 0.1.0 is read; what follows it counts more, and a newer one is left alone', async (t) => {
-  const path = join(t.testdir(), 'state');
+  const path = stateFolder(t);
   const { store } = fileStore(path);
   await store.open();
   const file = join(path, 'gcg-crm-312ca4c88afc09c1.token');
@@ -95,14 +96,14 @@ t.test('files are 0600 in a 0700 folder, and hold no secret in the clear', async
 
 t.test('a generated key serves the next process; a given one may be a passphrase', async (t) => {
   for (const key of [null, 'a passphrase of a person', 'x'.repeat(43)]) {
-    const path = join(t.testdir(), 'state');
+    const path = stateFolder(t);
     await fileStore(path, key).store.replace(KEY, storedToken(1), { expectedVersion: null });
     t.equal(await revealed(fileStore(path, key).store), 'canary-rt-1');
   }
 });
 
 t.test('two processes that start together end with one generated key', async (t) => {
-  const path = join(t.testdir(), 'state');
+  const path = stateFolder(t);
   const stores = Array.from({ length: 8 }, (_, index) => ({
     ...fileStore(path, null),
     key: { ...KEY, name: `c${index}` },
@@ -115,7 +116,7 @@ t.test('two processes that start together end with one generated key', async (t)
 });
 
 t.test('a file cut at any length is refused and kept aside, and the store goes on', async (t) => {
-  const path = join(t.testdir(), 'state');
+  const path = stateFolder(t);
   const { store } = fileStore(path);
   await store.replace(KEY, storedToken(1), { expectedVersion: null });
   const file = tokenFile(path);
@@ -136,7 +137,7 @@ t.test(
   'what is no plain file, in place of an entry, the key or a lock, is an error of the store at once',
   async (t) => {
     const odd = await makeOddPaths(t);
-    const path = join(t.testdir(), 'state');
+    const path = stateFolder(t);
     const { store } = fileStore(path, null);
     await store.replace(KEY, storedToken(1), { expectedVersion: null });
     const entry = tokenFile(path);
@@ -163,7 +164,7 @@ t.test(
 );
 
 t.test('a file with any byte changed never yields a token that was not stored', async (t) => {
-  const path = join(t.testdir(), 'state');
+  const path = stateFolder(t);
   const { store } = fileStore(path);
   await store.replace(KEY, storedToken(1), { expectedVersion: null });
   const file = tokenFile(path);
@@ -184,7 +185,7 @@ t.test('a file with any byte changed never yields a token that was not stored', 
 });
 
 t.test('a file renamed to serve another credential is refused', async (t) => {
-  const path = join(t.testdir(), 'state');
+  const path = stateFolder(t);
   const { store } = fileStore(path);
   const other = { ...KEY, clientId: 'client-2' };
   await store.replace(KEY, storedToken(1), { expectedVersion: null });
@@ -198,14 +199,14 @@ t.test('a file renamed to serve another credential is refused', async (t) => {
 });
 
 t.test('two prefixes in one folder never open each other', async (t) => {
-  const path = join(t.testdir(), 'state');
+  const path = stateFolder(t);
   await fileStore(path, FULL_KEY, 'a').store.replace(KEY, storedToken(1), { expectedVersion: null });
   t.equal(await fileStore(path, FULL_KEY, 'b').store.get(KEY), null);
   t.strictSame(await fileStore(path, FULL_KEY, 'b').store.list(), []);
 });
 
 t.test('a wrong key is said to be one; nothing is moved, and a new login keeps the old file aside', async (t) => {
-  const path = join(t.testdir(), 'state');
+  const path = stateFolder(t);
   await fileStore(path).store.replace(KEY, storedToken(1), { expectedVersion: null });
   const { store: wrong } = fileStore(path, 'b'.repeat(64));
   await t.rejects(wrong.get(KEY), { code: 'wrong_key', message: /encryption_key/ });
@@ -216,7 +217,7 @@ t.test('a wrong key is said to be one; nothing is moved, and a new login keeps t
 });
 
 t.test('the key before opens what it sealed, and seals nothing', async (t) => {
-  const path = join(t.testdir(), 'state');
+  const path = stateFolder(t);
   await fileStore(path).store.put(KEY, storedToken(1));
   const other = inlineSecret('b'.repeat(64), 'test');
   const previous = inlineSecret(FULL_KEY, 'test');
@@ -230,7 +231,7 @@ t.test('the key before opens what it sealed, and seals nothing', async (t) => {
 });
 
 t.test('a name that is no file name stays inside the folder', async (t) => {
-  const path = join(t.testdir(), 'state');
+  const path = stateFolder(t);
   const { store } = fileStore(path);
   const key = { ...KEY, name: '../../etc/passwd' };
   await store.replace(key, storedToken(1), { expectedVersion: null });
@@ -239,7 +240,7 @@ t.test('a name that is no file name stays inside the folder', async (t) => {
 });
 
 t.test('the lock of a process that died is taken over, also when its number is used again', async (t) => {
-  const path = join(t.testdir(), 'state');
+  const path = stateFolder(t);
   const { store } = fileStore(path);
   const lock = await store.lock(KEY, 0);
   const file = join(path, readdirSync(path).find((name) => name.endsWith('.lock'))!);
@@ -255,7 +256,7 @@ t.test('the lock of a process that died is taken over, also when its number is u
 });
 
 t.test('a lock of another machine, or one cut by a crash, is taken over only after it was silent', async (t) => {
-  const path = join(t.testdir(), 'state');
+  const path = stateFolder(t);
   const { store } = fileStore(path);
   const lock = await store.lock(KEY, 0);
   const file = join(path, readdirSync(path).find((name) => name.endsWith('.lock'))!);
@@ -276,7 +277,7 @@ t.test('a folder that cannot be made is said by path and reason', async (t) => {
 });
 
 t.test('a key file or folder open to others is warned of', async (t) => {
-  const path = join(t.testdir(), 'state');
+  const path = stateFolder(t);
   await fileStore(path, null).store.replace(KEY, storedToken(1), { expectedVersion: null });
   chmodSync(path, 0o755);
   chmodSync(join(path, 'gcg.key'), 0o644);

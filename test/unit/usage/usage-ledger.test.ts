@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import t, { type Test } from 'tap';
 import { UsageLedger } from '../../../src/usage/usage-ledger.ts';
 import { createFakeClock } from '../../helpers/fake-clock.ts';
+import { stateFolder } from '../../helpers/gateway.ts';
 
 const NOVEMBER = Date.UTC(2026, 10, 28, 12);
 const NEXT_MONTH = Date.UTC(2026, 11, 1);
@@ -39,7 +40,7 @@ t.test('calls are counted by month, client, credential and operation', async (t)
 });
 
 t.test('a restart goes on with what was counted', async (t) => {
-  const folder = join(t.testdir(), 'state');
+  const folder = stateFolder(t);
   for (let run = 1; run <= 3; run++) {
     const { ledger } = await openLedger(t, folder);
     ledger.count('crm', 'default', 'getUsers', NOVEMBER, 2);
