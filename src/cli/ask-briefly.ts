@@ -3,7 +3,7 @@
 
 import { connect } from 'node:net';
 import type { CallableAddress } from '../config/listen-address.ts';
-import { callableHost, type GatewayResponse, unansweredWithin } from './ask-gateway.ts';
+import { callableHost, type GatewayResponse, Unanswered } from './ask-gateway.ts';
 
 /** What is asked for by whoever wants to know whether a gateway is ready. */
 export const READINESS = '/readyz';
@@ -22,7 +22,7 @@ export function askBriefly(address: CallableAddress, path: string, timeoutMs: nu
     const socket = connect(placeOf(address));
     const timer = setTimeout(() => {
       socket.destroy();
-      reject(unansweredWithin(timeoutMs));
+      reject(new Unanswered(timeoutMs));
     }, timeoutMs);
     const settle = (answer: BriefAnswer) => {
       clearTimeout(timer);

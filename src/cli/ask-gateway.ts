@@ -46,14 +46,16 @@ export async function askGateway(gatewayRequest: GatewayRequest): Promise<Gatewa
     if (response === null) return null;
     return { status: response.statusCode ?? 0, text: await readWhole(response, maxBytes) };
   } catch (error) {
-    if (deadline.aborted) throw unansweredWithin(timeoutMs);
+    if (deadline.aborted) throw new Unanswered(timeoutMs);
     throw error;
   }
 }
 
 /** What a request is rejected with whose time is over. */
-export function unansweredWithin(timeoutMs: number): Error {
-  return new Error(`the gateway did not answer within ${timeoutMs / 1000} s`);
+export class Unanswered extends Error {
+  constructor(timeoutMs: number) {
+    super(`the gateway did not answer within ${timeoutMs / 1000} s`);
+  }
 }
 
 /** Sends one request. Resolves with a response whose body is not read; null where nothing listens. */

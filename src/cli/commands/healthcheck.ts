@@ -11,7 +11,7 @@ import { parseDuration } from '../../config/values.ts';
 import { loadToAsk, whereIsDescriptor } from '../admin-client.ts';
 import type { CommandLine } from '../args.ts';
 import { askBriefly, PROBE_TIMEOUT_MS, READINESS } from '../ask-briefly.ts';
-import { askGateway, type GatewayResponse, OtherProgram, unansweredWithin } from '../ask-gateway.ts';
+import { askGateway, type GatewayResponse, OtherProgram, Unanswered } from '../ask-gateway.ts';
 import { EXIT, type Io } from '../io.ts';
 
 /**
@@ -103,8 +103,9 @@ async function askReadiness({ address, isEncrypted }: ProbeTarget, timeoutMs: nu
     return response.status === 200 ? { ready: true } : { ready: false, ...describe(response) };
   } catch (error) {
     const isForeign = error instanceof OtherProgram;
-    const isLate = !isForeign && process.uptime() * 1000 >= endsAt;
-    const { message } = isLate ? unansweredWithin(timeoutMs) : (error as Error);
+    // A timer may be over a moment before that clock says so.
+    const isLate = error instanceof Unanswered || (!isForeign && process.uptime() * 1000 >= endsAt);
+    const { message } = isLate ? new Unanswered(timeoutMs) : (error as Error);
     const why = `${onOneLine(message)}${isForeign ? `: ${formatListenAddress(address)}` : ''}`;
     return { ready: false, why, kind: isForeign ? 'foreign' : 'waiting' };
   }
