@@ -61,29 +61,29 @@ run_curl() { sh "$here/curl/calls.sh"; }
 run_javascript() { node "$here/javascript/client-credentials.mjs"; }
 run_python() { python3 "$here/python/main.py"; }
 run_go() {
-  cp "$here/go/main.go" "$temp/work/"
-  cd "$temp/work" && go mod init example && go mod tidy && go run .
+  cp "$here/go/main.go" "$temp/project/"
+  cd "$temp/project" && go mod init example && go mod tidy && go run .
 }
 run_java() {
-  cp "$here/java/pom.xml" "$here/java/ListUsers.java" "$temp/work/"
-  mvn -q -f "$temp/work/pom.xml" compile exec:java
+  cp "$here/java/pom.xml" "$here/java/ListUsers.java" "$temp/project/"
+  mvn -q -f "$temp/project/pom.xml" compile exec:java
 }
 run_dotnet() {
-  cp "$here/dotnet/list-users.csproj" "$here/dotnet/Program.cs" "$temp/work/"
-  dotnet run --project "$temp/work"
+  cp "$here/dotnet/list-users.csproj" "$here/dotnet/Program.cs" "$temp/project/"
+  dotnet run --project "$temp/project"
 }
 run_gc() {
   # Its profiles are in the home folder, so it gets another one.
-  HOME=$temp/work
+  HOME=$temp/project
   export HOME
   # A login of gc would ask the region; where a client is needed, its secret is the token.
   gc --environment "localhost:$GATEWAY_PORT" ${GATEWAY_SECRET:+--accesstoken "$GATEWAY_SECRET"} users list
 }
 run_terraform() {
-  cp "$here/terraform/main.tf" "$temp/work/"
+  cp "$here/terraform/main.tf" "$temp/project/"
   export TF_VAR_gateway_client="${GATEWAY_CLIENT:-local}" TF_VAR_gateway_secret="${GATEWAY_SECRET:-local}"
   export TF_VAR_gateway_port="$GATEWAY_PORT"
-  cd "$temp/work" && terraform init -input=false -no-color && terraform apply -auto-approve -input=false -no-color
+  cd "$temp/project" && terraform init -input=false -no-color && terraform apply -auto-approve -input=false -no-color
 }
 
 # What the simulated organization answers.
@@ -135,8 +135,8 @@ done
 
 try() {
   for name in $runnable; do
-    rm -rf "$temp/work"
-    mkdir "$temp/work"
+    rm -rf "$temp/project"
+    mkdir "$temp/project"
     if ("run_$name") >"$temp/out" 2>&1 && grep -q "$(expected "$name")" "$temp/out"; then
       echo "pass  $name, $1"
       passed=$((passed + 1))

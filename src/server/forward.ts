@@ -45,8 +45,6 @@ export async function forward(exchange: Exchange): Promise<void> {
       throw new GatewayError('gateway.route.not.found', 'no such route: calls go to /api/v2/… literally');
     const credential = authorize(exchange, exchange.route.target);
     record.credential = credential.config.name;
-    if (record.trace !== null && record.trace.span !== null)
-      record.trace.span.upstreamOrigin = credential.config.hosts.api.origin;
     runtime.audit?.assertWritable(record.method);
     if (exchange.caller.client !== null) runtime.budgets.reserve(exchange.caller.client, record);
     const { headers, hadAuthorization, instances } = cleanRequestHeaders(
@@ -62,6 +60,7 @@ export async function forward(exchange: Exchange): Promise<void> {
     foresee(exchange, credential);
     if (record.trace !== null && record.trace.span !== null) {
       const { span } = record.trace;
+      span.upstreamOrigin = credential.config.hosts.api.origin;
       span.traceparentAt = placeTraceparent(headers, span.parentId === null);
     }
     const read = readBody(exchange);

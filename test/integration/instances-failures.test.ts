@@ -36,6 +36,16 @@ async function twoOn(t: Test, urls: readonly [string, string], lifeSeconds = 86_
   return { field, two, load: await field.call() };
 }
 
+/** Both renew the person's token, and nobody waits for what comes of it. */
+function refreshUnheard(two: readonly Instance[]): void {
+  for (const { gateway } of two)
+    void gateway
+      .runtime()
+      .credentials.get('person')
+      ?.source.refresh()
+      .catch(() => {});
+}
+
 /** What the status says of the store at an instance. */
 const storeAt = async (instance: Instance) => (await statusAt(instance)).store;
 
@@ -206,12 +216,7 @@ t.test('two gateways whose store', { skip: withoutRedis }, async (t) => {
     field.deadlineMs = COMMAND_DEADLINE_MS;
     redis.freeze();
     // What is sent now is done late, when nobody waits for it any more.
-    for (const { gateway } of two)
-      void gateway
-        .runtime()
-        .credentials.get('person')
-        ?.source.refresh()
-        .catch(() => {});
+    refreshUnheard(two);
     await untilStore(t, two, /degraded|down/);
     redis.thaw();
     field.deadlineMs = PATIENT_MS;
@@ -250,12 +255,7 @@ t.test('two gateways whose store', { skip: withoutRedis }, async (t) => {
     const other = await startRedis(t, { tcp: true });
     const { field, two, load } = await twoOn(t, [redis.url, redis.url]);
     await redis.command('REPLICAOF', '127.0.0.1', String(other.port));
-    for (const { gateway } of two)
-      void gateway
-        .runtime()
-        .credentials.get('person')
-        ?.source.refresh()
-        .catch(() => {});
+    refreshUnheard(two);
     await untilStore(t, two, /down/);
     for (const one of two) t.match((await storeAt(one)).error, /replica/);
     await redis.command('REPLICAOF', 'NO', 'ONE');
