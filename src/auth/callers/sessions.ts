@@ -332,7 +332,7 @@ export class Sessions {
     try {
       const user = await askUser(session, token);
       entry.tokens.user = user;
-      if (user !== null && this.#table.peek(entry.hash) === entry) await this.#save(entry);
+      if (user !== null && this.#table.peek(entry.hash) === entry) await this.#store(entry);
     } catch (error) {
       log.debug({ session: session.id, problem: isGatewayError(error) ? error.code : 'unexpected' }, 'user not learnt');
     }
@@ -416,23 +416,27 @@ export class Sessions {
     return config === undefined ? null : sessionIssuer(config);
   }
 
+  /** Stores it, and notes its use; where there are too many sessions by then, those that have to go are ended. */
   async #save(entry: Entry): Promise<void> {
-    if (entry.shared !== null) return this.#saveShared(entry, entry.shared);
-    const { hash, owner, tokens, issuer } = entry;
-    entry.savedAt = this.#deps.clock.now();
-    await this.#kept?.save(hash, () =>
-      this.#table.peek(hash) === undefined ? null : { hash, owner, issuer, ...tokens, usedAt: entry.savedAt },
-    );
+    await this.#store(entry);
+    // Its end may be stored by now: noted after that, it would count as one of all for as long as one may be idle.
+    if (entry.isOver) return;
+    const surplus = (await this.#shared?.note(entry)) ?? [];
+    await Promise.all(surplus.map((one) => this.#endSurplus(one)));
   }
 
-  /** Stores it, and notes its use; where there are too many sessions by then, those that have to go are ended. */
-  async #saveShared(entry: Entry, shared: SharedSession): Promise<void> {
-    const { hash } = entry;
+  /** Stores what is known of it, which is no use of it. Never throws. */
+  async #store(entry: Entry): Promise<void> {
+    const { hash, owner, tokens, issuer, shared } = entry;
     entry.savedAt = this.#deps.clock.now();
+    if (shared === null) {
+      await this.#kept?.save(hash, () =>
+        this.#table.peek(hash) === undefined ? null : { hash, owner, issuer, ...tokens, usedAt: entry.savedAt },
+      );
+      return;
+    }
     await this.#writes.write(hash, async () => {
       if (this.#table.peek(hash) === entry) await shared.save();
     });
-    const surplus = (await this.#shared?.note(entry)) ?? [];
-    await Promise.all(surplus.map((one) => this.#endSurplus(one)));
   }
 }

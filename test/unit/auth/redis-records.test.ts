@@ -65,6 +65,16 @@ else {
     t.same(await index.note('6', 'many', 60_000), [], 'dropping one twice counts once');
   });
 
+  t.test('of those noted within one millisecond the first gives way first', async (t) => {
+    const index = new RedisIndex(connection, 'moment', 1);
+    const ids = Array.from({ length: 20 }, (_, at) => String(90 - at));
+    const answers = await Promise.all(ids.map((id) => index.note(id, 'own', 60_000)));
+    t.same(
+      answers.at(-1)?.map(({ id }) => id),
+      ids.slice(0, -1),
+    );
+  });
+
   t.test('a record that has to give way counts until it is gone, whoever hears of it', async (t) => {
     const most = 1_000;
     const fill = `for i = 1, ${most} do redis.call('ZADD', KEYS[1], 9e15 + i, 'full:' .. i) end

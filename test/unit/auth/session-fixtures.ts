@@ -31,6 +31,7 @@ export function setUpSessions(
     limits?: SessionLimits;
     lifeMs?: number;
     askUser?: SessionsDeps['askUser'];
+    index?: SessionsDeps['index'];
   } = {},
 ) {
   const clock = options.clock ?? createFakeClock();
@@ -53,6 +54,7 @@ export function setUpSessions(
     ...{ clock, store, random: () => 0, log: createTestLog() },
     ...(options.limits && { limits: options.limits }),
     ...(options.askUser && { askUser: options.askUser }),
+    ...(options.index && { index: options.index }),
     endpoint: () => async (call) => {
       calls.push(call);
       if (refuse) throw refuse;

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
 import type { Session } from '../../../src/auth/callers/session.ts';
+import type { SessionIndex } from '../../../src/auth/callers/session-index.ts';
 import { FileStore } from '../../../src/auth/credentials/store/file.ts';
 import { createMemoryStore } from '../../../src/auth/credentials/store/memory.ts';
 import { StoreError, type TokenStore } from '../../../src/auth/credentials/store/store.ts';
@@ -203,4 +204,56 @@ t.test('the token of a service has no user, and is not asked about again', async
     await clock.advance(HOUR / 2);
   }
   t.equal(asked, 1);
+});
+
+/** A store that instances share and the index of its sessions; what was written into either. `hold` is awaited first. */
+function sharedStore(hold: () => Promise<void> = async () => {}) {
+  const clock = createFakeClock();
+  const memory = createMemoryStore({ clock });
+  const [noted, users]: [string[], unknown[]] = [[], []];
+  const store: TokenStore = {
+    ...memory,
+    isDurable: true,
+    isShared: true,
+    async put(...args) {
+      await hold();
+      users.push(JSON.parse(args[1].accessToken?.reveal() ?? '{}').user);
+      return memory.put(...args);
+    },
+  };
+  const index: SessionIndex = {
+    note: async (hash) => {
+      noted.push(hash);
+      return [];
+    },
+    removeSurplus: async () => {},
+    remove: async () => {},
+    of: async () => [],
+    isSettled: () => true,
+    onGap: () => {},
+  };
+  return { noted, users, deps: { clock, store, index } };
+}
+
+t.test('that its user became known is stored, and is no use of a session', async (t) => {
+  const { noted, users, deps } = sharedStore();
+  const { sessions, grant } = setUpSessions(t, { ...deps, askUser: async () => 'u-1' });
+  await sessions.open(OWNER, grant(), ISSUER);
+  await deps.clock.advance(0);
+  await sessions.settled();
+  t.same(users, [undefined, 'u-1']);
+  t.equal(noted.length, 1);
+});
+
+t.test('a session that ends while it is stored is not noted as one of all', async (t) => {
+  const held: (() => void)[] = [];
+  const { noted, users, deps } = sharedStore(() => new Promise((resolve) => held.push(resolve)));
+  const { sessions, grant } = setUpSessions(t, deps);
+  const opened = sessions.open(OWNER, grant(), ISSUER);
+  await deps.clock.advance(0);
+  const ended = sessions.endOf('crm');
+  for (const letGo of held) letGo();
+  await Promise.all([opened, ended]);
+  t.equal(users.length, 1);
+  t.same(noted, []);
 });

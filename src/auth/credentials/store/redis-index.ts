@@ -27,7 +27,7 @@ end
 export const INDEX_NOTE = new Script(
   'index-note',
   `local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local now = time[1] * 1000 + time[2] / 1000
 ${DROP}if redis.call('ZCARD', KEYS[1]) > 2 * ARGV[4] + 1000 then redis.call('DEL', KEYS[1], KEYS[2]) end
 local own = ARGV[2] .. ':' .. ARGV[1]
 if redis.call('ZADD', KEYS[1], now + ARGV[3], own) == 1 then
