@@ -25,13 +25,15 @@ const OUTSIDE = ['quickjs-wasi', 'quickjs-wasi/*'];
 /** Agents of proxy-agent that the gateway has its own ways for: theirs bring clients of FTP and of Kerberos along. */
 const LEFT_OUT = /^(?:http|https|pac)-proxy-agent$/;
 
+/** What the package's face has, of values. */
+const FACE = Object.keys(await import('../src/index.ts'));
+
 const dist = resolve(process.argv[2] ?? join(ROOT, 'dist'));
 // Files are called by what is in them: those of the build before would stay.
 rmSync(dist, { recursive: true, force: true });
 const ownFiles = new Map<string, string>();
 const common = {
   absWorkingDir: ROOT,
-  outdir: dist,
   bundle: true,
   platform: 'node',
   target: 'node22.22',
@@ -46,7 +48,7 @@ const common = {
   logLevel: 'warning',
 } satisfies BuildOptions;
 /** Entries that others load: each is its file in `dist`. */
-const ENTRIES = { './run.ts': './run.js', './probes.ts': './probes.js', './serving.ts': './serving.js' };
+const ENTRIES = { './run.ts': './run.js', './probes.ts': './probes.js', './serving.ts': './serving.cjs' };
 /** What starts small: each is one file with all it needs, whatever others need as well. */
 const small = await Promise.all(
   [
@@ -56,6 +58,7 @@ const small = await Promise.all(
   ].map((entryPoint) =>
     build({
       ...common,
+      outdir: dist,
       entryPoints: [entryPoint],
       format: 'esm',
       external: OUTSIDE,
@@ -64,39 +67,43 @@ const small = await Promise.all(
   ),
 );
 /**
- * The same for what serves, and what embeds it: of that nearly all is needed at once, and each file costs a quarter of a
- * millisecond. The other commands have what they need of it a second time, in pieces.
+ * What serves, and the face for embedding: one script, so that what is compiled of it can be kept, and each module is
+ * there once. `serving.cjs` is loaded by the command with `src/cli/kept-script.ts`.
  */
-const split = await Promise.all(
-  [
-    [
-      { in: 'src/cli/serving.ts', out: 'serving' },
-      { in: 'src/index.ts', out: 'index' },
-    ],
-    [{ in: 'src/cli/run.ts', out: 'run' }],
-  ].map((entryPoints) =>
-    build({
-      ...common,
-      entryPoints,
-      // Flat: a file of ours finds what is beside the program from `dist`, wherever it was in `src`.
-      chunkNames: '[name]-[hash]',
-      splitting: true,
-      format: 'esm',
-      external: OUTSIDE,
-      plugins: [otherFiles(ENTRIES), loadWhenTouched(ownFiles)],
-    }),
-  ),
-);
+const serving = await build({
+  ...common,
+  stdin: { contents: "export * from './src/index.ts';\nexport * from './src/cli/serving.ts';", resolveDir: ROOT },
+  outfile: join(dist, 'serving.cjs'),
+  format: 'cjs',
+  // As all of it would be in modules.
+  banner: { js: '"use strict";const meta={url:process.getBuiltinModule("node:url").pathToFileURL(__filename).href};' },
+  define: { 'import.meta': 'meta' },
+  plugins: [otherFiles(ENTRIES), loadWhenTouched(ownFiles)],
+});
+/** The other commands have what they need of it a second time, in pieces: each, and each rare part, is a file. */
+const commands = await build({
+  ...common,
+  outdir: dist,
+  entryPoints: [{ in: 'src/cli/run.ts', out: 'run' }],
+  // Flat: a file of ours finds what is beside the program from `dist`, wherever it was in `src`.
+  chunkNames: '[name]-[hash]',
+  splitting: true,
+  format: 'esm',
+  external: OUTSIDE,
+  plugins: [otherFiles(ENTRIES), loadWhenTouched(ownFiles)],
+});
 const later = await build({
   ...common,
+  outdir: dist,
   entryPoints: Array.from(ownFiles, ([name, file]) => ({ in: file, out: `later/${name}` })),
   outExtension: { '.js': '.cjs' },
   format: 'cjs',
   plugins: [leftOut()],
 });
 
+writeFileSync(join(dist, 'index.js'), `export { ${FACE.join(', ')} } from './serving.cjs';\n`);
 removeUnreached(dist, ['main.js', 'index.js']);
-const outputs = [...small, ...split, later]
+const outputs = [...small, serving, commands, later]
   .flatMap(({ metafile }) => Object.entries(metafile.outputs))
   .filter(([file]) => existsSync(join(ROOT, file)));
 // Of the page's packages the one file is copied that browsers load.
@@ -106,7 +113,7 @@ writeFileSync(join(dist, 'bundled-packages.json'), `${JSON.stringify(packages.ma
 writeFileSync(join(dist, 'THIRD-PARTY-LICENSES'), licencesPage(packages));
 writeFileSync(join(dist, 'sbom.cdx.json'), billOfMaterials(ROOT, packages));
 for (const [file, { bytes }] of outputs) {
-  if (file.endsWith('.js') && bytes >= 100_000) assertAscii(file);
+  if (/\.c?js$/.test(file) && bytes >= 100_000) assertAscii(file);
   if (file.endsWith('.map')) keepLines(join(ROOT, file));
 }
 

@@ -11,7 +11,7 @@ export function removeUnreached(dist: string, entries: readonly string[]): void 
   const reached = new Set([...entries, ...files.filter((file) => /[/\\]/.test(file))]);
   // What is added meanwhile is visited as well.
   for (const from of reached)
-    for (const [name] of readFileSync(join(dist, from), 'utf8').matchAll(/[\w-]+\.js\b/g))
+    for (const [name] of readFileSync(join(dist, from), 'utf8').matchAll(/[\w-]+\.c?js\b/g))
       if (known.has(name)) reached.add(name);
   for (const file of files)
     if (!reached.has(file)) for (const name of [file, `${file}.map`]) rmSync(join(dist, name), { force: true });

@@ -5,7 +5,7 @@ import { SourceMap, type SourceMapPayload } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { isSource, programFile } from './program-folder.ts';
 
-/** A place in a module: its URL, line and column. */
+/** A place in a file: its URL, line and column. */
 const PLACE = /(file:\/\/[^\s()]+):(\d+):(\d+)/g;
 
 /** A stack, or one line of it, in which each place in the bundle is the one in the sources: `src/gateway.ts:12:3`. */
@@ -13,7 +13,10 @@ export function sourceStack(stack: string): string {
   if (isSource) return stack;
   const folder = programFile('.').href;
   const maps = new Map<string, SourceMap | null>();
-  return stack.replace(PLACE, (place, url: string, line: string, column: string) => {
+  // Node calls CommonJS by its path.
+  const path = fileURLToPath(folder);
+  const named = [' ', '('].reduce((text, before) => text.replaceAll(before + path, before + folder), stack);
+  return named.replace(PLACE, (place, url: string, line: string, column: string) => {
     if (!url.startsWith(folder)) return place;
     if (!maps.has(url)) maps.set(url, mapOf(url));
     const entry = maps.get(url)?.findEntry(Number(line) - 1, Number(column) - 1);

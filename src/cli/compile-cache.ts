@@ -15,13 +15,14 @@ export interface CacheHost {
 }
 
 /**
- * Turns the cache on where there is a private folder for it; true where it is on. Node's own variables count more: it has
- * done already what they say. Never throws: without it a start takes longer, and nothing else.
+ * Turns the cache on where there is a private folder for it; that folder where it is on, else null. Node's own variables
+ * count more: it has done already what they say. Never throws: without it a start takes longer, and nothing else.
  */
-export function useCompileCache(host: CacheHost): boolean {
+export function useCompileCache(host: CacheHost): string | null {
   const { NODE_COMPILE_CACHE: elsewhere = '', NODE_DISABLE_COMPILE_CACHE: off = '' } = host.env;
   const folder = elsewhere === '' && off === '' ? privateFolder(host) : null;
-  return folder !== null && enableCompileCache(folder).status === constants.compileCacheStatus.ENABLED;
+  if (folder === null || enableCompileCache(folder).status !== constants.compileCacheStatus.ENABLED) return null;
+  return folder;
 }
 
 /** The folder of the cache, made if it is not there; null where there is none, or others could write to it. */
