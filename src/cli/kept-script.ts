@@ -38,12 +38,13 @@ export class KeptScript<Exports> {
   readonly #script: Script;
   /** Runs from the first call that was answered until the code is made. */
   #due: NodeJS.Timeout | null = null;
+  readonly #ageMs: () => number;
 
-  readonly #startedMs: () => number;
-
-  /** Runs the script in `file`, which is Latin-1. `folder`: one that nobody else can write to. `startedMs`: ago. */
-  constructor(file: URL, folder: string, startedMs = () => performance.now()) {
-    this.#startedMs = startedMs;
+  /**
+   * Runs the script in `file`, which is Latin-1. `folder`: one that nobody else can write to; `ageMs`: of the process.
+   */
+  constructor(file: URL, folder: string, ageMs = () => performance.now()) {
+    this.#ageMs = ageMs;
     const filename = fileURLToPath(file);
     const text = readFileSync(filename);
     this.#path = join(folder, `${basename(filename)}-${keyOf(text)}.code`);
@@ -70,7 +71,7 @@ export class KeptScript<Exports> {
 
   readonly #onAnswered = (message: unknown): void => {
     const { request } = message as { request: { url: string } };
-    const isLate = this.#startedMs() > MADE_WITHIN_MS;
+    const isLate = this.#ageMs() > MADE_WITHIN_MS;
     if (!isLate && !request.url.includes('/api/v2/')) return;
     unsubscribe(ANSWERED, this.#onAnswered);
     if (!isLate) this.#due = setTimeout(() => this.#keep(), AFTERWARDS_MS).unref();

@@ -39,9 +39,9 @@ function place(t: Test) {
   return {
     ...{ file, folder, list },
     /** One start: whether code was made in it, and what the script says. */
-    start(answeredFor: string | null = '/api/v2/users', startedMs = 0) {
+    start(answeredFor: string | null = '/api/v2/users', ageMs = 0) {
       const before = state();
-      const script = new KeptScript<Said>(pathToFileURL(file), folder, () => startedMs);
+      const script = new KeptScript<Said>(pathToFileURL(file), folder, () => ageMs);
       const said = script.exports.say('word');
       if (answeredFor !== null) answered(answeredFor);
       script.close();
@@ -51,7 +51,7 @@ function place(t: Test) {
 }
 
 t.test('it is made when a call to the platform was answered within a minute, and once', async (t) => {
-  const rows: readonly (readonly [answered: string | null, startedMs: number, isMade: boolean])[] = [
+  const rows: readonly (readonly [answered: string | null, ageMs: number, isMade: boolean])[] = [
     [null, 0, false],
     ['/livez', 0, false],
     ['/api/v2/users', 60_001, false],
@@ -59,8 +59,8 @@ t.test('it is made when a call to the platform was answered within a minute, and
     ['/api/v2/users', 0, false],
   ];
   const { start, list } = place(t);
-  for (const [url, startedMs, isMade] of rows)
-    t.same(start(url, startedMs), { said: 'one word', isMade }, `${url} after ${startedMs} ms`);
+  for (const [url, ageMs, isMade] of rows)
+    t.same(start(url, ageMs), { said: 'one word', isMade }, `${url} after ${ageMs} ms`);
   t.equal(list().length, 1);
   t.equal(statSync(list()[0] ?? '').mode & 0o777, 0o600);
 });
