@@ -12,35 +12,38 @@ export const PROBE_TIMEOUT_MS = 3_000;
 
 /** A longer response is none to a probe. */
 const LONGEST_BYTES = 64 * 1024;
+/** Most that is taken at a time. */
+const READ_BYTES = 8 * 1024;
 
 /** Undefined where what answers, if anything, is to be asked by `askGateway`; null where nothing listens. */
 type BriefAnswer = GatewayResponse | null | undefined;
 
-/** Asks once, and ends the connection. Rejects when the response is not complete in time. */
+/** Asks once, and to close the connection after the response. Rejects when that is not complete in time. */
 export function askBriefly(address: CallableAddress, path: string, timeoutMs: number): Promise<BriefAnswer> {
   return new Promise((resolve, reject) => {
-    const socket = connect(placeOf(address));
+    let received = '';
+    // What comes is not read as a stream: to set one up takes a twentieth of what a whole Node does.
+    const buffer = Buffer.alloc(READ_BYTES);
+    const read = (length: number) => {
+      received += buffer.toString('latin1', 0, length);
+      const answer = received.length > LONGEST_BYTES ? undefined : readAnswer(received);
+      if (answer === undefined) socket.destroy();
+      else if (answer !== null) resolve(answer);
+      return true;
+    };
+    const socket = connect({ ...placeOf(address), onread: { buffer, callback: read } });
+    // Not cleared by an answer: what is asked may leave the connection open.
     const timer = setTimeout(() => {
       socket.destroy();
       reject(new Unanswered(timeoutMs));
     }, timeoutMs);
-    const settle = (answer: BriefAnswer) => {
-      clearTimeout(timer);
-      socket.destroy();
-      resolve(answer);
-    };
-    let received = '';
-    socket.setEncoding('latin1');
-    socket.on('data', (text) => {
-      received += String(text);
-      if (received.length > LONGEST_BYTES) return settle(undefined);
-      const answer = readAnswer(received);
-      if (answer !== null) settle(answer);
-    });
-    socket.on('end', () => settle(undefined));
     socket.on('error', ({ code }: NodeJS.ErrnoException) =>
-      settle(code === 'ECONNREFUSED' || code === 'ENOENT' ? null : undefined),
+      resolve(code === 'ECONNREFUSED' || code === 'ENOENT' ? null : undefined),
     );
+    socket.on('close', () => {
+      clearTimeout(timer);
+      resolve(undefined);
+    });
     socket.write(`GET ${path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`);
   });
 }

@@ -84,6 +84,46 @@ for (const [kind, behave] of Object.entries({ ...KINDS, ...ENDLESS })) {
   });
 }
 
+const READY = `${HEAD}Content-Length: 2\r\n\r\n{}`;
+
+t.test('an answer is read that comes byte by byte, and one of many credentials', async (t) => {
+  let asked = 0;
+  const byBytes = (socket: Socket) => {
+    asked += 1;
+    socket.setNoDelay();
+    const [first, ...rest] = READY;
+    socket.write(first as string);
+    const timer = setInterval(() => {
+      const next = rest.shift();
+      if (next === undefined) clearInterval(timer);
+      else socket.write(next);
+    }, 0);
+  };
+  t.strictSame(await probe(await listenAs(t, byBytes), 30_000), { ready: true });
+  const credentials = Array.from({ length: 500 }, (_, at) => ({ name: `é${at}`, required: true, token: 'none' }));
+  const long = (socket: Socket) => {
+    asked += 1;
+    answer(JSON.stringify({ status: 'waiting', credentials }), OURS, '503 No')(socket);
+  };
+  t.match(await probe(await listenAs(t, long), 30_000), {
+    ready: false,
+    why: /é0 .*credential é499 has no token yet$/,
+  });
+  t.equal(asked, 2, 'once each');
+});
+
+t.test('a connection that is left open after the answer is closed when the time is over', async (t) => {
+  const open: Socket[] = [];
+  const port = await listenAs(t, (socket) => {
+    open.push(socket.resume());
+    socket.write(READY);
+  });
+  t.strictSame(await probe(port, 300), { ready: true });
+  const [socket] = open as [Socket];
+  t.equal(socket.readableEnded, false, 'the answer is there before');
+  await once(socket, 'close');
+});
+
 t.test('a probe that has waited already does not wait once more, and tells the whole time', async (t) => {
   for (const [kind, behave] of Object.entries(ENDLESS)) {
     const seen = await probe(await listenAs(t, behave), 3_600_000, 3_599_900);
