@@ -4,11 +4,13 @@
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { type AddressInfo, createServer as createTcpServer } from 'node:net';
+import { homedir } from 'node:os';
 import t, { type Test } from 'tap';
 import { healthcheck, wait } from '../../src/cli/commands/healthcheck.ts';
 import { login } from '../../src/cli/commands/login.ts';
 import { logout } from '../../src/cli/commands/logout.ts';
 import { status } from '../../src/cli/commands/status.ts';
+import { homeFolder } from '../../src/cli/io.ts';
 import { inlineSecret } from '../../src/secret.ts';
 import { personAt, startAdminGateway } from '../helpers/admin.ts';
 import { clientNamed } from '../helpers/clients.ts';
@@ -192,3 +194,10 @@ async function freePort(): Promise<number> {
   await once(probe.close(), 'close');
   return port;
 }
+
+t.test('the home folder is the one that Node knows, and none where $HOME is empty', (t) => {
+  t.equal(homeFolder(process.env), homedir());
+  t.equal(homeFolder({}), homedir());
+  t.equal(homeFolder({ HOME: '' }), undefined);
+  t.end();
+});
