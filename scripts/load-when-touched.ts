@@ -124,6 +124,12 @@ function setUp(build: PluginBuild, ownFiles: Map<string, string>): void {
     contents: `module.exports = process.getBuiltinModule('node:${path}');`,
   }));
   build.onLoad({ filter: /./, namespace: 'lazy-builtin' }, ({ path }) => ({ contents: lazyBuiltin(path) }));
+  build.onResolve({ filter: /^read-when-used:/ }, ({ path }) => ({
+    path: path.slice('read-when-used:'.length),
+    namespace: 'read-when-used',
+    sideEffects: false,
+  }));
+  build.onLoad({ filter: /./, namespace: 'read-when-used' }, ({ path }) => ({ contents: readWhenUsed(path) }));
   build.onLoad({ filter: /./, namespace: 'later' }, ({ path }) => ({
     contents: builtinModules.includes(path)
       ? standIn(`process.getBuiltinModule('node:${path}')`, KNOWN[path])
@@ -183,18 +189,53 @@ function isCommonJs(file: string): boolean {
 }
 
 /**
- * A module with those exports of a built-in one that src imports, each read from it when it is used; at once, where Node
- * has it already.
+ * A module with those exports of a built-in one that src imports, each of which loads it when it is used; at once, where
+ * Node has it already.
  */
 function lazyBuiltin(name: string): string {
-  const names = [...(importedNames.get(name) ?? [])];
+  const names = namesFrom(name);
   // A Node that is too old to have the function is told so by the first file.
   if (LOADED_ALREADY.has(name))
     return `export const { ${names.join(', ')} } = process.getBuiltinModule?.('node:${name}') ?? {};`;
-  return `let loaded;
-const load = () => (loaded ??= process.getBuiltinModule('node:${name}'));
+  return `${loadOnce(name)}
+${names.flatMap((key) => standInFor(name, key) ?? []).join('\n')}
+export { ${names.filter((key) => standInFor(name, key) === null).join(', ')} } from 'read-when-used:${name}';`;
+}
+
+/** What stands in for one of them; null for a class, and what Node reads more of than its name. */
+function standInFor(name: string, key: string): string | null {
+  if (key === 'constants')
+    return 'export const constants = /* @__PURE__ */ new Proxy({}, { get: (_, one) => load().constants[one] });';
+  const value: unknown = require(`node:${name}`)[key];
+  const isOnlyCalled =
+    typeof value === 'function' && /^[a-z]/.test(key) && Reflect.ownKeys(value).every((own) => OF_FUNCTIONS.has(own));
+  return isOnlyCalled ? `export const ${key} = (...given) => load().${key}(...given);` : null;
+}
+
+/** What is on functions that are only called; the last two, on those of node:os. */
+const OF_FUNCTIONS: ReadonlySet<string | symbol> = new Set([
+  'length',
+  'name',
+  'prototype',
+  'withoutStackTrace',
+  Symbol.toPrimitive,
+]);
+
+/** The others: each is read from the module whenever it is used, for which a start pays more. */
+function readWhenUsed(name: string): string {
+  const names = namesFrom(name).filter((key) => standInFor(name, key) === null);
+  return `${loadOnce(name)}
 for (const key of ${JSON.stringify(names)})
   Object.defineProperty(exports, key, { enumerable: true, get: () => load()[key] });`;
+}
+
+function namesFrom(name: string): string[] {
+  return [...(importedNames.get(name) ?? [])];
+}
+
+function loadOnce(name: string): string {
+  return `let loaded;
+const load = () => (loaded ??= process.getBuiltinModule('node:${name}'));`;
 }
 
 /**
