@@ -48,11 +48,17 @@ const common = {
   logLevel: 'warning',
 } satisfies BuildOptions;
 /** Entries that others load: each is its file in `dist`. */
-const ENTRIES = { './run.ts': './run.js', './probes.ts': './probes.js', './serving.ts': './serving.cjs' };
+const ENTRIES = {
+  './compiled.ts': './compiled.js',
+  './run.ts': './run.js',
+  './probes.ts': './probes.js',
+  './serving.ts': './serving.cjs',
+};
 /** What starts small: each is one file with all it needs, whatever others need as well. */
 const small = await Promise.all(
   [
     { in: 'src/main.ts', out: 'main' },
+    { in: 'src/cli/compiled.ts', out: 'compiled' },
     { in: 'src/cli/probes.ts', out: 'probes' },
     { in: 'src/upstream/egress/pac-thread.ts', out: 'upstream/egress/pac-thread' },
   ].map((entryPoint) =>

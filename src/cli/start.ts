@@ -3,10 +3,8 @@
 import { readFileSync } from 'node:fs';
 import { isSource, programFile } from '../program-folder.ts';
 import { readVersion } from '../version.ts';
-import { useCompileCache } from './compile-cache.ts';
 import type { HeldSignals } from './held-signals.ts';
 import { EXIT, type Io, processIo, watchOutputs } from './io.ts';
-import { KeptScript } from './kept-script.ts';
 import { isReady } from './quick-probe.ts';
 
 /** Runs one command line; resolves with the process's exit code, once what it wrote is written. */
@@ -21,23 +19,9 @@ export async function start(argv: readonly string[], signals: HeldSignals): Prom
 }
 
 async function run(argv: readonly string[], io: Io, spentMs: number): Promise<number> {
-  const [first = 'serve'] = argv;
+  const [first] = argv;
   if (first === 'healthcheck' || first === 'wait') return (await import('./probes.ts')).runProbe(argv, io, spentMs);
-  // Those before start as soon without.
-  const folder = isSource ? null : useCompileCache({ ...io, uid: process.geteuid?.() });
-  if (first === 'serve' || first === 'run' || first === 'demo') return serve(argv, io, folder);
-  return (await import('./run.ts')).run(argv, io);
-}
-
-/** Runs one of the commands that serve. `folder`: where compiled code is kept. */
-async function serve(argv: readonly string[], io: Io, folder: string | null): Promise<number> {
-  if (folder === null) return (await import('./serving.ts')).runServing(argv, io);
-  const script = new KeptScript<typeof import('./serving.ts')>(programFile('serving.cjs'), folder);
-  try {
-    return await script.exports.runServing(argv, io);
-  } finally {
-    script.close();
-  }
+  return (await import('./compiled.ts')).runCompiled(argv, io);
 }
 
 /** The version, and the pages of help that the build has made; null for all the rest. */

@@ -126,7 +126,7 @@ t.test('the scan sees every import', async (t) => {
   );
   const has = (from: string, to: string) => BETWEEN_FILES.some((one) => one.from === from && one.to === to);
   t.ok(has('src/main.ts', 'src/cli/held-signals.ts'), 'a static one');
-  t.ok(has('src/cli/start.ts', 'src/cli/serving.ts'), 'a dynamic one');
+  t.ok(has('src/cli/compiled.ts', 'src/cli/serving.ts'), 'a dynamic one');
   t.ok(has('src/reload/changes.ts', 'src/config/gateway-config.ts'), 'one of a type');
 });
 
