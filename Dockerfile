@@ -42,10 +42,11 @@ ENV PATH=/usr/local/bin \
     GCG_DEFAULT_SERVER_LISTEN=0.0.0.0:8080 \
     GCG_DEFAULT_SERVER_DRAIN_TIMEOUT=8s \
     GCG_DEFAULT_STORE_PATH=/var/lib/genesys-cloud-gateway \
-    MALLOC_ARENA_MAX=2
+    MALLOC_ARENA_MAX=2 \
+    MALLOC_TRIM_THRESHOLD_=131072
 EXPOSE 8080
 # Nothing is written but the store: run it with --read-only.
 HEALTHCHECK --interval=10s --timeout=4s --start-period=5s CMD ["gcg", "healthcheck"]
 # --disable-sigusr1: the inspector stays off whatever signal arrives. The others keep it small, see docs/performance.md.
-ENTRYPOINT ["node", "--disable-sigusr1", "--max-semi-space-size=2", "--initial-old-space-size=48", "--no-maglev", "/app/dist/main.js"]
+ENTRYPOINT ["node", "--disable-sigusr1", "--max-semi-space-size=2", "--initial-old-space-size=48", "--no-maglev", "--wasm-tiering-budget=2000000000", "/app/dist/main.js"]
 CMD ["serve"]

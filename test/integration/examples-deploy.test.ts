@@ -45,7 +45,7 @@ t.test('systemd: the units say what the gateway does', async (t) => {
   }
   t.match(service, /^LoadCredential=client_secret:/m);
   t.match(service, /^ExecStart=.* --disable-sigusr1 --max-semi-space-size=2 .* serve /m, 'small');
-  t.match(service, /^Environment=.* MALLOC_ARENA_MAX=2$/m, 'as the image');
+  t.match(service, /^Environment=.* MALLOC_ARENA_MAX=2 MALLOC_TRIM_THRESHOLD_=131072$/m, 'as the image');
   t.match(service, /^ExecReload=.*-HUP/m);
   t.match(read('systemd/genesys-cloud-gateway.socket'), /^ListenStream=127\.0\.0\.1:8080$/m);
   const lines = service.match(/^# {3}(?:\[\w+\]|\w+ = .*)$/gm)?.map((line) => line.slice(4)) ?? [];

@@ -28,6 +28,7 @@ import { EXIT, hasColour, type Io, loadInput, reportProblems } from '../io.ts';
 import { PageKeyFiles } from '../page-key.ts';
 import { ProcessEvents } from '../process-events.ts';
 import { readyFields } from '../ready.ts';
+import { collectWhenQuiet } from '../start-garbage.ts';
 
 /**
  * Runs until SIGTERM or SIGINT, and ends with 0 (a second signal ends it at once); 78 bad configuration, 69 an address
@@ -180,6 +181,7 @@ class ServingProcess {
     await this.#writePageKey(gateway, this.#config);
     if (this.#events.isEnding) return;
     this.#onListening?.(addresses);
+    collectWhenQuiet(gateway, systemClock);
     if (page !== undefined && this.#io.stderr.isTTY === true) this.#io.stderr.write(invitation(page, gateway));
   }
 
