@@ -1,6 +1,6 @@
 // The garbage of a start: collected once, when the gateway has become quiet. A start leaves some MiB of it, and room for
 // new objects that has grown with it. V8 looks for garbage when memory is asked for, and a gateway that waits for calls
-// asks for none.
+// asks for none; only where compiled code was kept, it does the same by itself later.
 
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
