@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { isSource, programFile } from './program-folder.ts';
 
 /** A place in a file: its URL, line and column. */
-const PLACE = /(file:\/\/[^\s()]+):(\d+):(\d+)/g;
+const PLACE = /(file:\/\/\S+?):(\d+):(\d+)/g;
 
 /** A stack, or one line of it, in which each place in the bundle is the one in the sources: `src/gateway.ts:12:3`. */
 export function sourceStack(stack: string): string {

@@ -40,7 +40,8 @@ const run = (program: string, args: readonly string[], options: ExecFileSyncOpti
   }) as string;
 
 /** A folder that looks like the repository to npm, with what was built: a build of its own where that is of other sources. */
-const folder = mkdtempSync(join(tmpdir(), 'gcg-pack-'));
+/** Called as folders of people are. */
+const folder = mkdtempSync(join(tmpdir(), 'gcg pack (%20) '));
 t.teardown(() => rmSync(folder, { recursive: true, force: true }));
 if (isBuilt()) cpSync(join(ROOT, 'dist'), join(folder, 'dist'), { recursive: true });
 else {
@@ -387,7 +388,7 @@ function loadedBy(...args: readonly string[]): {
   writeFileSync(preload, list);
   const coverage = mkdtempSync(join(folder, 'coverage-'));
   const env = [
-    `NODE_OPTIONS=--require=${preload}`,
+    `NODE_OPTIONS=--require=${JSON.stringify(preload)}`,
     `NODE_V8_COVERAGE=${coverage}`,
     'GCG_CREDENTIAL_CLIENT_ID=x',
     'GCG_CREDENTIAL_CLIENT_SECRET=y',
@@ -483,7 +484,7 @@ t.test('a stack names the sources', async (t) => {
   const fault = join(folder, 'fault.cjs');
   writeFileSync(fault, "require('node:net').Server.prototype.listen = () => { throw new Error('planted'); };");
   for (const off of ['', '1']) {
-    const env = ['GCG_DEBUG=1', `NODE_OPTIONS=--require=${fault}`, `NODE_DISABLE_COMPILE_CACHE=${off}`];
+    const env = ['GCG_DEBUG=1', `NODE_OPTIONS=--require=${JSON.stringify(fault)}`, `NODE_DISABLE_COMPILE_CACHE=${off}`];
     const told = run('sh', ['-c', 'env "$@" 2>&1 || true', 'sh', ...env, process.execPath, main, 'demo']);
     t.match(told, /planted\n[\s\S]* at \S*src\/sandbox\/sandbox\.ts:\d+:\d+\n/, `compiled code is kept: ${off === ''}`);
     t.notMatch(told, /serving\.cjs/);
