@@ -1,7 +1,7 @@
 // Node's cache of compiled code, for a sixth of what a start costs. What is in it is executed, so it is kept only where
 // nobody but this user, and root, can put anything.
 
-import { lstatSync, mkdirSync, realpathSync } from 'node:fs';
+import { existsSync, lstatSync, mkdirSync, realpathSync, type Stats } from 'node:fs';
 import { constants, enableCompileCache } from 'node:module';
 import { dirname, join } from 'node:path';
 
@@ -31,14 +31,24 @@ export function privateFolder({ env, home, platform, uid }: CacheHost): string |
   if (base === null || (platform !== 'win32' && uid === undefined)) return null;
   try {
     const folder = join(base, 'compiled');
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    const isOurs = (at: string) => platform === 'win32' || isKeptFromOthers(at, uid as number);
+    if (!existsSync(folder)) {
+      // By sudo, root has the home of somebody else: what it makes there would be in that user's way.
+      if (!isOurs(realpathSync(nearest(dirname(folder))))) return null;
+      mkdirSync(folder, { recursive: true, mode: 0o700 });
+    }
     // Links are followed once, and what they lead to is looked at.
     const real = realpathSync(folder);
-    return platform === 'win32' || isClosedToOthers(real, uid as number) ? real : null;
+    return isOurs(real) && (platform === 'win32' || !isOpen(lstatSync(real))) ? real : null;
   } catch {
     // A file system that cannot be written, a home that is not there.
     return null;
   }
+}
+
+/** A folder, or the first one above it that is there. */
+function nearest(folder: string): string {
+  return existsSync(folder) ? folder : nearest(dirname(folder));
 }
 
 /** Of a service by its manager, of a person in their home. Only absolute paths count, as the XDG specification says. */
@@ -53,12 +63,16 @@ function cacheFolder(env: CacheHost['env'], home: string | undefined, platform: 
   return join(home, platform === 'darwin' ? 'Library/Caches' : '.cache', NAME);
 }
 
-/** Whether nobody else can write to a folder, or replace it or one above it. A folder with the sticky bit protects ours. */
-function isClosedToOthers(folder: string, uid: number): boolean {
+/** Whether nobody else can replace what we make in a folder, or one above it: one with the sticky bit protects ours. */
+function isKeptFromOthers(folder: string, uid: number): boolean {
   for (let at = folder; ; at = dirname(at)) {
-    const { mode, uid: owner } = lstatSync(at);
-    const isOpen = (mode & 0o022) !== 0 && (at === folder || (mode & 0o1000) === 0);
-    if (isOpen || (owner !== uid && owner !== 0)) return false;
+    const stats = lstatSync(at);
+    if ((isOpen(stats) && (stats.mode & 0o1000) === 0) || (stats.uid !== uid && stats.uid !== 0)) return false;
     if (dirname(at) === at) return true;
   }
+}
+
+/** Whether others can write to it. */
+function isOpen({ mode }: Stats): boolean {
+  return (mode & 0o022) !== 0;
 }

@@ -1,6 +1,6 @@
 // Where Node's cache of compiled code is kept: what is in it is executed.
 
-import { chmodSync, existsSync, mkdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, mkdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { type CacheHost, privateFolder, useCompileCache } from '../../src/cli/compile-cache.ts';
@@ -55,6 +55,20 @@ t.test('a folder that others could write to, or replace, is not used', async (t)
       if (what.startsWith('another') && uid === 0) return t.pass('run as root');
       t.equal(privateFolder({ ...host, ...other }), null);
     });
+});
+
+t.test('nothing is made in a folder of somebody else’s, or in one that is open', async (t) => {
+  const host = hostIn(t);
+  // As root, by sudo, with the home of another: ours stands for it, and we are yet another.
+  if (uid === 0) chownSync(host.home, 1, 1);
+  t.equal(privateFolder({ ...host, uid: uid === 0 ? 0 : uid + 1 }), null);
+  t.notOk(existsSync(join(host.home, '.cache')));
+  const open = hostIn(t);
+  chmodSync(open.home, 0o777);
+  t.equal(privateFolder(open), null);
+  t.notOk(existsSync(join(open.home, '.cache')));
+  chmodSync(open.home, 0o1777);
+  t.equal(privateFolder(open), join(open.home, '.cache/genesys-cloud-gateway/compiled'), 'the sticky bit protects it');
 });
 
 t.test('where Node’s own variables say something, nothing is made', async (t) => {
