@@ -4,7 +4,7 @@
 // found to be closed to others; a checksum is for disks and for writes that were cut off.
 
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
-import { appendFileSync, readdirSync, readFileSync, renameSync, rm, rmSync, statSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { basename, dirname, join } from 'node:path';
 import { performance } from 'node:perf_hooks';
@@ -19,8 +19,8 @@ const TAIL = Buffer.from('\n})');
 /** Before the code stand its CRC-32 and four octets more: V8 copies data that does not begin at a multiple of eight. */
 const CHECKSUM_OCTETS = 8;
 
-/** For so many programs, Nodes and settings of Node the code is kept; what was made first goes first. */
-const KEPT_FILES = 4;
+/** For so many programs, commands, Nodes and settings of Node the code is kept; what was made first goes first. */
+const KEPT_FILES = 6;
 
 /** After the first call that was answered its record is written, and a token renewed: so long is waited for them, ms. */
 const AFTERWARDS_MS = 1_000;
@@ -41,13 +41,14 @@ export class KeptScript<Exports> {
   readonly #ageMs: () => number;
 
   /**
-   * Runs the script in `file`, which is Latin-1. `folder`: one that nobody else can write to; `ageMs`: of the process.
+   * Runs the script in `file`, which is Latin-1. `folder`: one that nobody else can write to; `command`: what is run of
+   * it, since each runs other functions; `ageMs`: of the process.
    */
-  constructor(file: URL, folder: string, ageMs = () => performance.now()) {
+  constructor(file: URL, folder: string, command: string, ageMs = () => performance.now()) {
     this.#ageMs = ageMs;
     const filename = fileURLToPath(file);
     const text = readFileSync(filename);
-    this.#path = join(folder, `${basename(filename)}-${keyOf(text)}.code`);
+    this.#path = join(folder, `${basename(filename)}-${keyOf(text, command)}.code`);
     const wrapped = Buffer.concat([HEAD, text, TAIL]);
     const kept = readKept(this.#path);
     const cachedData = kept?.subarray(CHECKSUM_OCTETS);
@@ -70,9 +71,10 @@ export class KeptScript<Exports> {
   }
 
   readonly #onAnswered = (message: unknown): void => {
-    const { request } = message as { request: { url: string } };
+    const { request, response } = message as { request: { url: string }; response: { statusCode: number } };
     const isLate = this.#ageMs() > MADE_WITHIN_MS;
-    if (!isLate && !request.url.includes('/api/v2/')) return;
+    // Of a call that is refused little has run, and anybody can send one.
+    if (!isLate && (response.statusCode >= 400 || !request.url.includes('/api/v2/'))) return;
     unsubscribe(ANSWERED, this.#onAnswered);
     if (!isLate) this.#due = setTimeout(() => this.#keep(), AFTERWARDS_MS).unref();
   };
@@ -87,14 +89,32 @@ export class KeptScript<Exports> {
       checksum.writeUInt32LE(crc32(code));
       // It is there in one step, for whoever reads it and for others that make it now.
       rmSync(unfinished, { force: true });
-      writeFileSync(unfinished, checksum, { flag: 'wx', mode: 0o600 });
-      appendFileSync(unfinished, code);
+      writeNew(unfinished, checksum, code);
       renameSync(unfinished, this.#path);
       release(code);
       removeOldest(this.#path);
     } catch {
-      rm(unfinished, { force: true }, () => {});
+      remove(unfinished);
     }
+  }
+}
+
+/** Writes a file that is not there yet: through one descriptor, since processes in containers may have the same number. */
+function writeNew(path: string, ...parts: readonly Buffer[]): void {
+  const fd = openSync(path, 'wx', 0o600);
+  try {
+    for (const part of parts) writeFileSync(fd, part);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** Removes a file, at once: the process may be about to end. Never throws. */
+function remove(path: string): void {
+  try {
+    rmSync(path, { force: true });
+  } catch {
+    // A file system that cannot be written.
   }
 }
 
@@ -107,10 +127,12 @@ function release(used: Buffer | undefined): void {
   }
 }
 
-/** What code fits: the text, since V8 compares lengths alone, and the Node that it was made by, with its settings. */
-function keyOf(text: Buffer): string {
+/** What code fits: the text, since V8 compares lengths alone, the command, and the Node that made it, with its settings. */
+function keyOf(text: Buffer, command: string): string {
   const { version, arch, execArgv, env } = process;
-  const host = [version, arch, ...execArgv, env.NODE_OPTIONS ?? ''].join('\n');
+  // Code that is made while coverage is taken counts whenever it runs.
+  const isCounting = (env.NODE_V8_COVERAGE ?? '') !== '';
+  const host = [command, version, arch, ...execArgv, env.NODE_OPTIONS ?? '', isCounting].join('\n');
   return [crc32(text), text.length, crc32(host)].map((number) => number.toString(16)).join('-');
 }
 
@@ -124,13 +146,15 @@ function readKept(path: string): Buffer | undefined {
   }
 }
 
-/** Leaves the newest files of a script, unfinished ones included. */
+/** Leaves the newest files of a script, unfinished ones included, and the one at `path` whatever the clock said then. */
 function removeOldest(path: string): void {
   const folder = dirname(path);
   const [script = ''] = basename(path).split('-');
   const files = readdirSync(folder)
-    .filter((name) => name.startsWith(`${script}-`))
-    .map((name) => ({ file: join(folder, name), madeAt: statSync(join(folder, name)).mtimeMs }))
+    .map((name) => join(folder, name))
+    .filter((file) => basename(file).startsWith(`${script}-`) && file !== path)
+    // Another process may have given it its name, or removed it.
+    .map((file) => ({ file, madeAt: statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0 }))
     .sort((a, b) => b.madeAt - a.madeAt);
-  for (const { file } of files.slice(KEPT_FILES)) rmSync(file, { force: true });
+  for (const { file } of files.slice(KEPT_FILES - 1)) remove(file);
 }

@@ -2,14 +2,15 @@
 
 import { execFileSync } from 'node:child_process';
 import { channel } from 'node:diagnostics_channel';
-import { mkdirSync, readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { crc32 } from 'node:zlib';
 import t, { type Test } from 'tap';
 import { KeptScript } from '../../src/cli/kept-script.ts';
 
-const answered = (url: string) => channel('http.server.response.finish').publish({ request: { url } });
+const answered = (url: string, statusCode = 200) =>
+  channel('http.server.response.finish').publish({ request: { url }, response: { statusCode } });
 const TEXT = "exports.say = function say(word) { return 'one ' + word; };\n";
 
 function stackOf(fail: () => void): string {
@@ -39,11 +40,11 @@ function place(t: Test) {
   return {
     ...{ file, folder, list },
     /** One start: whether code was made in it, and what the script says. */
-    start(answeredFor: string | null = '/api/v2/users', ageMs = 0) {
+    start(answeredFor: string | null = '/api/v2/users', ageMs = 0, status = 200, command = 'serve') {
       const before = state();
-      const script = new KeptScript<Said>(pathToFileURL(file), folder, () => ageMs);
+      const script = new KeptScript<Said>(pathToFileURL(file), folder, command, () => ageMs);
       const said = script.exports.say('word');
-      if (answeredFor !== null) answered(answeredFor);
+      if (answeredFor !== null) answered(answeredFor, status);
       script.close();
       return { said, isMade: state().join() !== before.join() };
     },
@@ -51,16 +52,17 @@ function place(t: Test) {
 }
 
 t.test('it is made when a call to the platform was answered within a minute, and once', async (t) => {
-  const rows: readonly (readonly [answered: string | null, ageMs: number, isMade: boolean])[] = [
-    [null, 0, false],
-    ['/livez', 0, false],
-    ['/api/v2/users', 60_001, false],
-    ['/me/api/v2/users/me', 59_999, true],
-    ['/api/v2/users', 0, false],
+  const rows: readonly (readonly [answered: string | null, ageMs: number, status: number, isMade: boolean])[] = [
+    [null, 0, 200, false],
+    ['/livez', 0, 200, false],
+    ['/api/v2/users', 60_001, 200, false],
+    ['/api/v2/users', 0, 401, false],
+    ['/me/api/v2/users/me', 59_999, 302, true],
+    ['/api/v2/users', 0, 200, false],
   ];
   const { start, list } = place(t);
-  for (const [url, ageMs, isMade] of rows)
-    t.same(start(url, ageMs), { said: 'one word', isMade }, `${url} after ${ageMs} ms`);
+  for (const [url, ageMs, status, isMade] of rows)
+    t.same(start(url, ageMs, status), { said: 'one word', isMade }, `${url} after ${ageMs} ms: ${status}`);
   t.equal(list().length, 1);
   t.equal(statSync(list()[0] ?? '').mode & 0o777, 0o600);
 });
@@ -73,7 +75,7 @@ t.test('a module knows itself, and a stack names it by its URL', async (t) => {
     module.exports === exports, this === undefined];\nexports.fail = () => { throw new Error('planted'); };\n`,
   );
   for (let start = 0; start < 2; start += 1) {
-    const script = new KeptScript<{ facts: unknown[]; fail(): void }>(pathToFileURL(file), folder);
+    const script = new KeptScript<{ facts: unknown[]; fail(): void }>(pathToFileURL(file), folder, 'serve');
     t.same(script.exports.facts, [file, join(file, '..'), 'function', true, true]);
     t.match(stackOf(script.exports.fail), `(${pathToFileURL(file).href}:4:30)`);
     answered('/api/v2/');
@@ -123,44 +125,54 @@ function startElsewhere(file: string, folder: string): string {
   const program = `import { execFileSync } from 'node:child_process';
 import { channel } from 'node:diagnostics_channel';
     import { KeptScript } from ${JSON.stringify(new URL('../../src/cli/kept-script.ts', import.meta.url).href)};
-    const script = new KeptScript(new URL(${JSON.stringify(pathToFileURL(file).href)}), ${JSON.stringify(folder)});
+    const script = new KeptScript(new URL(${JSON.stringify(pathToFileURL(file).href)}), ${JSON.stringify(folder)}, '');
     process.stdout.write(script.exports.say('word'));
-    channel('http.server.response.finish').publish({ request: { url: '/api/v2/users' } });
+    channel('http.server.response.finish').publish({ request: { url: '/api/v2/users' }, response: {} });
     script.close();`;
   return execFileSync(process.execPath, ['--input-type=module', '--eval', program], { encoding: 'utf8' });
 }
 
-t.test('a text of the same length has code of its own, and so have other settings of Node', async (t) => {
-  const { start, file, list } = place(t);
-  start();
-  writeFileSync(file, TEXT.replace('one', 'two'));
-  t.same(start(), { said: 'two word', isMade: true });
-  t.same(start(), { said: 'two word', isMade: false });
-  const before = process.env.NODE_OPTIONS;
-  t.teardown(() => {
-    if (before === undefined) delete process.env.NODE_OPTIONS;
-    else process.env.NODE_OPTIONS = before;
-  });
-  process.env.NODE_OPTIONS = `${before ?? ''} --no-maglev`;
-  t.same(start(), { said: 'two word', isMade: true });
-  t.equal(list().length, 3);
-});
+t.test(
+  'a text of the same length has code of its own, and so has another command, setting of Node, or coverage',
+  async (t) => {
+    const { start, file, list } = place(t);
+    start();
+    writeFileSync(file, TEXT.replace('one', 'two'));
+    t.same(start(), { said: 'two word', isMade: true });
+    t.same(start(), { said: 'two word', isMade: false });
+    t.same(start('/api/v2/users', 0, 200, 'demo'), { said: 'two word', isMade: true });
+    for (const [name, value] of Object.entries({ NODE_OPTIONS: '--no-maglev', NODE_V8_COVERAGE: 'a folder' })) {
+      const before = process.env[name];
+      process.env[name] = before === undefined || before === '' ? value : '';
+      t.same(start(), { said: 'two word', isMade: true }, name);
+      if (before === undefined) delete process.env[name];
+      else process.env[name] = before;
+    }
+    t.equal(list().length, 5);
+  },
+);
 
 t.test('the newest are kept, what others have in the folder stays, and what was not finished goes', async (t) => {
   const { start, file, folder, list } = place(t);
   writeFileSync(join(folder, `theirs-1.code`), '');
   writeFileSync(join(folder, `a script.cjs-0-0-0.code.123`), 'cut off');
-  for (let version = 1; version <= 6; version += 1) {
+  for (let version = 1; version <= 8; version += 1) {
     const before = new Set(list());
     for (const path of before) if (statSync(path).mtimeMs > version * 1_000) utimesSync(path, version, version);
     writeFileSync(file, `${TEXT}// ${'x'.repeat(version)}`);
     t.ok(start().isMade);
   }
   const names = list().map((path) => path.slice(folder.length + 1));
-  t.equal(names.filter((name) => name.startsWith('a script.cjs-')).length, 4);
+  t.equal(names.filter((name) => name.startsWith('a script.cjs-')).length, 6);
   t.ok(names.includes('theirs-1.code'));
   t.notOk(names.some((name) => name.endsWith('.123')));
   t.notOk(start().isMade, 'the newest is one of them');
+  // The clock was set back since the others were made.
+  const later = Date.now() / 1_000 + 1_000;
+  for (const path of list()) utimesSync(path, later, later);
+  writeFileSync(file, `${TEXT}// of now`);
+  t.ok(start().isMade);
+  t.notOk(start().isMade, 'it is kept whatever the clock says');
 });
 
 t.test('where nothing can be written, it runs as well, and leaves nothing', async (t) => {
@@ -170,10 +182,15 @@ t.test('where nothing can be written, it runs as well, and leaves nothing', asyn
   writeFileSync(`${path}.${process.pid}`, 'of a process of the same number that was killed');
   writeFileSync(path, '');
   t.same(start(), { said: 'one word', isMade: true }, 'which is removed');
-  const gone = new KeptScript<Said>(pathToFileURL(file), join(folder, 'none'));
+  const gone = new KeptScript<Said>(pathToFileURL(file), join(folder, 'none'), 'serve');
   answered('/api/v2/users');
   gone.close();
   t.equal(gone.exports.say('x'), 'one x');
+  rmSync(path);
+  mkdirSync(path);
+  t.equal(start().said, 'one word');
+  t.same(list(), [path], 'what could not be finished is gone when the process may end');
+  rmdirSync(path);
   mkdirSync(`${path}.${process.pid}`);
   writeFileSync(path, '');
   t.same(start(), { said: 'one word', isMade: false });
