@@ -6,21 +6,25 @@ import { useCompileCache } from './compile-cache.ts';
 import type { Io } from './io.ts';
 import { KeptScript } from './kept-script.ts';
 
+/** The module of the commands that serve. */
+type Serving = typeof import('./serving.ts');
+
 /** Runs one command line; resolves with the process's exit code. */
 export async function runCompiled(argv: readonly string[], io: Io): Promise<number> {
   const [first = 'serve'] = argv;
   const folder = isSource ? null : useCompileCache({ ...io, uid: process.geteuid?.() });
-  if (first === 'serve' || first === 'run' || first === 'demo') return serve(first, argv, io, folder);
-  return (await import('./run.ts')).run(argv, io);
-}
-
-/** Runs one of the commands that serve. `folder`: where compiled code is kept. */
-async function serve(command: string, argv: readonly string[], io: Io, folder: string | null): Promise<number> {
-  if (folder === null) return (await import('./serving.ts')).runServing(argv, io);
-  const script = new KeptScript<typeof import('./serving.ts')>(programFile('serving.cjs'), folder, command);
+  let script = null as KeptScript<Serving> | null;
+  const serving = async (command: string): Promise<Serving> => {
+    if (folder === null) return import('./serving.ts');
+    script = new KeptScript<Serving>(programFile('serving.cjs'), folder, command);
+    return script.exports;
+  };
   try {
-    return await script.exports.runServing(argv, io);
+    if (first === 'serve' || first === 'run' || first === 'demo')
+      return await (await serving(first)).runServing(argv, io);
+    // Where flags come first, it is known only there which command it is: to serve, as a rule.
+    return await (await import('./run.ts')).run(argv, io, serving);
   } finally {
-    script.close();
+    script?.close();
   }
 }

@@ -4,10 +4,10 @@ import { type Command, runCommandLine } from './command-line.ts';
 import type { CommandName } from './command-table.ts';
 import { type Io, processIo } from './io.ts';
 
-const COMMANDS: Record<CommandName, () => Promise<Command>> = {
-  serve: async () => (await import('./serving.ts')).SERVING.serve(),
-  run: async () => (await import('./serving.ts')).SERVING.run(),
-  demo: async () => (await import('./serving.ts')).SERVING.demo(),
+/** The commands that serve. */
+type ServingName = 'serve' | 'run' | 'demo';
+
+const COMMANDS: Record<Exclude<CommandName, ServingName>, () => Promise<Command>> = {
   check: async () => {
     const [{ check }, { checkOnline }] = await Promise.all([
       import('./commands/check.ts'),
@@ -40,7 +40,16 @@ const COMMANDS: Record<CommandName, () => Promise<Command>> = {
   completion: async () => (await import('./commands/completion.ts')).completion,
 };
 
-/** Runs one command; resolves with the process's exit code. */
-export function run(argv: readonly string[], io: Io = processIo()): Promise<number> {
-  return runCommandLine(argv, io, COMMANDS);
+/** Runs one command; resolves with the process's exit code. `serving` loads those that serve. */
+export function run(
+  argv: readonly string[],
+  io: Io = processIo(),
+  serving = async (_command: ServingName) => import('./serving.ts'),
+): Promise<number> {
+  return runCommandLine(argv, io, {
+    ...COMMANDS,
+    serve: async () => (await serving('serve')).SERVING.serve(),
+    run: async () => (await serving('run')).SERVING.run(),
+    demo: async () => (await serving('demo')).SERVING.demo(),
+  });
 }

@@ -40,7 +40,6 @@ const run = (program: string, args: readonly string[], options: ExecFileSyncOpti
   }) as string;
 
 /** A folder that looks like the repository to npm, with what was built: a build of its own where that is of other sources. */
-/** Called as folders of people are. */
 const folder = mkdtempSync(join(tmpdir(), 'gcg pack (%20) '));
 t.teardown(() => rmSync(folder, { recursive: true, force: true }));
 if (isBuilt()) cpSync(join(ROOT, 'dist'), join(folder, 'dist'), { recursive: true });
@@ -273,7 +272,9 @@ t.test(
     for (const [what, isMade, prepare] of steps) {
       prepare();
       const before = existsSync(path()) ? statSync(path(), { bigint: true }).mtimeNs : 0n;
-      const demo = spawn(process.execPath, [main, 'demo', '--listen', '127.0.0.1:0', '--log-format', 'json'], {
+      const flags = ['--listen', '127.0.0.1:0', '--log-format', 'json'];
+      const line = what === 'the first' ? [...flags, 'demo'] : ['demo', ...flags];
+      const demo = spawn(process.execPath, [main, ...line], {
         env: { PATH: process.env.PATH, CACHE_DIRECTORY: cache },
         stdio: ['ignore', 'pipe', 'ignore'],
       });
