@@ -60,7 +60,7 @@ function readAnswer(received: string): GatewayResponse | null | undefined {
       ? null
       : undefined;
   const [, status, fields = ''] =
-    /^HTTP\/1\.1 ([2-5]\d\d)[^\r\n]*\r\n([\s\S]*)$/.exec(received.slice(0, headEnds)) ?? [];
+    /^HTTP\/1\.1 ([2-5]\d\d)(?: [^\r\n]*)?\r\n([\s\S]*)$/.exec(received.slice(0, headEnds)) ?? [];
   const length = /^content-length: *(\d{1,5})$/im.exec(fields)?.[1];
   const isOurs = /^x-gateway-request-id:/im.test(fields) && !/^transfer-encoding:/im.test(fields);
   if (status === undefined || length === undefined || !isOurs) return undefined;

@@ -33,6 +33,7 @@ const KINDS: Record<string, (socket: Socket) => void> = {
   'changes the protocol': (socket) =>
     socket.write(`HTTP/1.1 101 Switching Protocols\r\n${OURS}Upgrade: x\r\nConnection: upgrade\r\n\r\n`),
   'is another program': answer('<html>hello</html>', ''),
+  'has a status of four digits': answer('{}', OURS, '2000 OK'),
   'speaks no HTTP': (socket) => socket.end('SSH-2.0-x\r\n'),
   redirects: answer('', `${OURS}Location: /x\r\n`, '302 Found'),
   'is in trouble, and says nothing of use': answer('{"code":7,"message":{"a":1}}', OURS, '500 No'),
