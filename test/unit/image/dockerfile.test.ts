@@ -32,8 +32,8 @@ t.test('the image starts from nothing, runs nothing while it is made, and is not
 });
 
 t.test('it starts without a shell, with the flags that keep it small, and Node takes them', async (t) => {
-  const heap = ['--max-semi-space-size=2', '--initial-old-space-size=48'];
-  const flags = ['--disable-sigusr1', ...heap, '--no-maglev', '--wasm-tiering-budget=2000000000'];
+  const heap = ['--min-semi-space-size=2', '--max-semi-space-size=2', '--initial-old-space-size=48'];
+  const flags = ['--disable-sigusr1', ...heap, '--no-maglev', '--wasm-tiering-budget=2000000000', '--expose-gc'];
   t.strictSame(JSON.parse(only('ENTRYPOINT')[0] ?? ''), ['node', ...flags, '/app/dist/main.js']);
   t.strictSame(JSON.parse(only('CMD')[0] ?? ''), ['serve']);
   t.match(only('HEALTHCHECK'), [/ CMD \["gcg", "healthcheck"\]$/]);
