@@ -48,5 +48,5 @@ EXPOSE 8080
 # Nothing is written but the store: run it with --read-only.
 HEALTHCHECK --interval=10s --timeout=4s --start-period=5s CMD ["gcg", "healthcheck"]
 # --disable-sigusr1: the inspector stays off whatever signal arrives. The others keep it small, see docs/performance.md.
-ENTRYPOINT ["node", "--disable-sigusr1", "--min-semi-space-size=2", "--max-semi-space-size=2", "--initial-old-space-size=48", "--no-maglev", "--wasm-tiering-budget=2000000000", "--expose-gc", "/app/dist/main.js"]
+ENTRYPOINT ["node", "--disable-sigusr1", "--max-semi-space-size=2", "--initial-old-space-size=48", "--no-maglev", "--wasm-tiering-budget=2000000000", "--expose-gc", "/app/dist/main.js"]
 CMD ["serve"]

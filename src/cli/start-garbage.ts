@@ -8,16 +8,19 @@ import type { Gateway } from '../gateway.ts';
 const LOOK_MS = 3_000;
 
 /**
- * Collects at the first look since which before no call has begun or ended: it takes some 50 ms, as a call may notice.
- * The room for new objects is as small afterwards as Node was told that it may be, and grows slowly from there: without
- * --min-semi-space-size calls would take a fifth more CPU time for minutes, so nobody gets it who does not ask for it.
+ * After so many calls V8 has optimized code for them. The collection takes that away too, and calls would cost a fifth
+ * more CPU time until there is some again, many thousands of them later.
  */
+const COLD_CALLS = 100;
+
+/** Collects at the first look since which before no call has begun or ended: it takes some 50 ms, as a call may notice. */
 export function collectWhenQuiet(gateway: Pick<Gateway, 'calls'>, clock: Clock, gc = globalThis.gc): void {
   if (gc === undefined) return;
   const { running, finished } = gateway.calls;
   clock.after(LOOK_MS, () => {
     const { calls } = gateway;
-    // As V8 does it when memory runs out: only these make that room small.
+    if (calls.finished > COLD_CALLS) return;
+    // As V8 does it when memory runs out: only these make the room for new objects small again.
     if (calls.running === running && calls.finished === finished) gc({ type: 'major', flavor: 'last-resort' });
     else collectWhenQuiet(gateway, clock, gc);
   });

@@ -76,6 +76,27 @@ for (const [name, looks, at] of ROWS)
     t.equal(look, at);
   });
 
+t.test('one that has become busy is left alone, and so is one that was', async (t) => {
+  for (const looks of [
+    [0, 101, 101],
+    [0, 60, 101, 101],
+  ]) {
+    const clock = createFakeClock();
+    let look = 0;
+    const gateway = {
+      get calls() {
+        return { running: 0, finished: looks[look] ?? 0, cut: 0 };
+      },
+    };
+    collectWhenQuiet(gateway, clock, async () => t.fail('collected'));
+    while (clock.pending > 0) {
+      look += 1;
+      await clock.advance(3_000);
+    }
+    t.equal(look, looks.indexOf(101), 'nothing is looked at any more');
+  }
+});
+
 t.test('a process that was not started with --expose-gc collects nothing', async (t) => {
   const clock = createFakeClock();
   collectWhenQuiet({ calls: { running: 0, finished: 0, cut: 0 } }, clock);
