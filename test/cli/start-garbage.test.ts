@@ -88,7 +88,9 @@ t.test('one that has become busy is left alone, and so is one that was', async (
         return { running: 0, finished: looks[look] ?? 0, cut: 0 };
       },
     };
-    collectWhenQuiet(gateway, clock, async () => t.fail('collected'));
+    collectWhenQuiet(gateway, clock, async () => {
+      t.fail('collected');
+    });
     while (clock.pending > 0) {
       look += 1;
       await clock.advance(3_000);
