@@ -1,4 +1,4 @@
-// Node's cache of compiled code, for a sixth of what a start costs. What is in it is executed, so it is kept only where
+// The folder of compiled code, and Node's cache of it there. What is in it is executed, so it is kept only where
 // nobody but this user, and root, can put anything.
 
 import { existsSync, lstatSync, mkdirSync, realpathSync, type Stats } from 'node:fs';

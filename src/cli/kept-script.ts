@@ -28,7 +28,7 @@ const AFTERWARDS_MS = 1_000;
 /** Node tells of each answer that a server has sent. */
 const ANSWERED = 'http.server.response.finish';
 
-/** V8 drops the code of what has not run for long. What is made later would lack the start, ms since that. */
+/** Age of the process, ms, until which code is made. V8 drops what has not run for long: later it would lack the start. */
 const MADE_WITHIN_MS = 60_000;
 
 /** A CommonJS script, run; `close()` when it has done its work. */
