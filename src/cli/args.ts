@@ -133,8 +133,12 @@ function refuseFlag(
     return `there is no option ${spelt}${suggestFlag(name, names)}`;
   }
   if (flag.value === undefined) return value === undefined ? undefined : `${spelt} is a switch and takes no value`;
-  const isMissing = value === undefined || (value.startsWith('-') && value.length > 1 && !inlineValue);
-  return isMissing ? `${spelt} needs ${flag.value}; write ${spelt}=${flag.value}` : undefined;
+  if (value === undefined) return `${spelt} needs ${flag.value}; write ${spelt}=${flag.value}`;
+  // It may be the next option, or a code or secret of chance that begins so.
+  const isDoubtful = value.startsWith('-') && value.length > 1 && !inlineValue;
+  return isDoubtful
+    ? `${spelt} needs ${flag.value}; one that begins with - is written ${spelt}=${flag.value}, with no space`
+    : undefined;
 }
 
 function helpOn(topic: string | undefined): ParsedCommandLine {

@@ -108,6 +108,9 @@ t.test('every example of a help is a command line of that command, and every exi
 t.test('a value that is missing or too many is refused', async (t) => {
   t.match(usageOf('--config'), /--config needs FILE/);
   t.match(usageOf('--config', '--listen', 'x'), /--config needs FILE/);
+  const doubtful = usageOf('login', '--code', '-4kQsecret');
+  t.match(doubtful, /--code needs CODE; one that begins with - is written --code=CODE/);
+  t.notMatch(doubtful, /4kQsecret/, 'it may be a code');
   t.match(usageOf('config', '--json=yes'), /--json is a switch/);
   t.match(parse('--config=-x'), { overrides: { configPath: '-x' } });
 });
