@@ -1,5 +1,6 @@
 // Runs the command of a command line, by a table of commands.
 
+import { unreadProgramFile } from '../program-folder.ts';
 import { sourceStack } from '../source-stack.ts';
 import { type CommandLine, parseCommandLine } from './args.ts';
 import type { CommandName } from './command-table.ts';
@@ -47,10 +48,13 @@ async function runCommand(args: CommandLine, io: Io, commands: Commands): Promis
     if (!isServing) await whenTaken(io);
     return code;
   } catch (error) {
+    const unread = unreadProgramFile(error);
     // Only the class: the message or the stack may carry a secret.
+    const what = error instanceof Error ? error.name : typeof error;
     io.stderr.write(
-      `gcg: ${args.command} failed unexpectedly (${error instanceof Error ? error.name : typeof error}): please ` +
-        `report it\n`,
+      unread === null
+        ? `gcg: ${args.command} failed unexpectedly (${what}): please report it\n`
+        : `gcg: this installation is not whole: its file ${unread} cannot be read: install it again\n`,
     );
     if (io.env.GCG_DEBUG) io.stderr.write(`${sourceStack(String((error instanceof Error && error.stack) || error))}\n`);
     return EXIT.failure;

@@ -11,6 +11,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -489,6 +490,22 @@ t.test('a stack names the sources', async (t) => {
     const told = run('sh', ['-c', 'env "$@" 2>&1 || true', 'sh', ...env, process.execPath, main, 'demo']);
     t.match(told, /planted\n[\s\S]* at \S*src\/sandbox\/sandbox\.ts:\d+:\d+\n/, `compiled code is kept: ${off === ''}`);
     t.notMatch(told, /serving\.cjs/);
+  }
+});
+
+t.test('an installation that is not whole says which file is missing', async (t) => {
+  const [status = ''] = globSync('dist/status-*.js', { cwd: installed });
+  const env = ['GCG_CREDENTIAL_CLIENT_ID=x', 'GCG_CREDENTIAL_CLIENT_SECRET=y', 'GCG_SERVER_LISTEN=127.0.0.1:0'];
+  for (const [file, command] of [
+    ['dist/operations/operations.tsv', 'serve'],
+    [status, 'status'],
+  ] as const) {
+    const away = join(folder, 'away');
+    renameSync(join(installed, file), away);
+    const told = run('sh', ['-c', 'env "$@" 2>&1; echo "code $?"', 'sh', ...env, process.execPath, main, command]);
+    renameSync(away, join(installed, file));
+    const words = `gcg: this installation is not whole: its file ${file.slice('dist/'.length)} cannot be read`;
+    t.equal(told.slice(told.indexOf('gcg: ')), `${words}: install it again\ncode 1\n`, command);
   }
 });
 

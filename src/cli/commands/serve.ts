@@ -148,8 +148,10 @@ class ServingProcess {
       await this.#listen(gateway);
     } catch (error) {
       const isExposed = error instanceof ExposureError;
-      this.#io.stderr.write(isExposed ? `${error.message}\n` : `${await describeListenError(error, this.#config)}\n`);
+      const problem = isExposed ? error.message : await describeListenError(error, this.#config);
+      if (problem !== null) this.#io.stderr.write(`${problem}\n`);
       await gateway.drain();
+      if (problem === null) throw error;
       return isExposed ? EXIT.badConfig : EXIT.unavailable;
     }
     return this.#events.ending;
@@ -303,8 +305,13 @@ function settingOf(where: string, { adminListen, healthListen, listen }: Gateway
   return isOf(adminListen) ? 'admin_listen' : isOf(healthListen) ? 'health_listen' : 'listen';
 }
 
-async function describeListenError(error: unknown, { server }: GatewayConfig): Promise<string> {
+/** What an address cannot be listened on for, and what to do; null where the error is of none that is configured. */
+async function describeListenError(error: unknown, { server }: GatewayConfig): Promise<string | null> {
   const { code, address, port, path } = error as NodeJS.ErrnoException & { address?: string; port?: number };
+  const wanted = [...server.listen, ...server.adminListen, ...server.healthListen];
+  const isOf = (one: ListenAddress) =>
+    path === undefined ? one.kind === 'fd' : one.kind === 'unix' && one.path === path;
+  if (!address && !wanted.some(isOf)) return null;
   // A Unix socket comes with its path as the address and no port, a descriptor with neither.
   if (!address && path === undefined)
     return `server.listen: the descriptor of fd:N cannot be listened on (${codeOf(error)}): was a socket handed over?`;
