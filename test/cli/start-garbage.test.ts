@@ -2,6 +2,7 @@
 
 import t from 'tap';
 import { collectWhenQuiet } from '../../src/cli/start-garbage.ts';
+import { startCommand } from '../helpers/command.ts';
 import { createFakeClock } from '../helpers/fake-clock.ts';
 
 /** The counts at each look, the first as the gateway begins to listen, and at which of them it is collected. */
@@ -103,4 +104,13 @@ t.test('a process that was not started with --expose-gc collects nothing', async
   const clock = createFakeClock();
   collectWhenQuiet({ calls: { running: 0, finished: 0, cut: 0 } }, clock);
   t.equal(clock.pending, 0);
+});
+
+t.test('a gateway that was started with --expose-gc collects', async (t) => {
+  const upstream = { GCG_GATEWAY_HOST: '127.0.0.1', GCG_GATEWAY_PORT: '1', GCG_GATEWAY_PROTOCOL: 'http' };
+  const env = { ...upstream, GCG_CREDENTIAL_CLIENT_ID: 'x', GCG_CREDENTIAL_CLIENT_SECRET: 'y' };
+  const flags = ['--expose-gc', '--trace-gc'];
+  const command = startCommand(t, ['serve', '--listen', '127.0.0.1:0'], { env, flags });
+  // As V8 calls one that a program asks for.
+  t.match(await command.until(/Mark-Compact.* testing;/), '"msg":"listening"');
 });
