@@ -1,9 +1,10 @@
 // The folder of compiled code, and Node's cache of it there. What is in it is executed, so it is kept only where
 // nobody but this user, and root, can put anything.
 
-import { existsSync, lstatSync, mkdirSync, realpathSync, type Stats } from 'node:fs';
+import { existsSync, lstatSync, realpathSync, type Stats } from 'node:fs';
 import { constants, enableCompileCache } from 'node:module';
 import { dirname, join } from 'node:path';
+import { makeFolder } from '../fs/make-folder.ts';
 
 /** What decides where the cache is. */
 export interface CacheHost {
@@ -35,7 +36,7 @@ export function privateFolder({ env, home, platform, uid }: CacheHost): string |
     if (!existsSync(folder)) {
       // By sudo, root has the home of somebody else: what it makes there would be in that user's way.
       if (!isOurs(realpathSync(nearest(dirname(folder))))) return null;
-      mkdirSync(folder, { recursive: true, mode: 0o700 });
+      makeFolder(folder);
     }
     // Links are followed once, and what they lead to is looked at.
     const real = realpathSync(folder);

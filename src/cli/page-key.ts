@@ -8,7 +8,8 @@ import { join } from 'node:path';
 import type { GatewayConfig } from '../config/gateway-config.ts';
 import { type CallableAddress, isLoopbackHost, isWildcardHost, stripBrackets } from '../config/listen-address.ts';
 import { defaultStateFolder } from '../config/sections/store.ts';
-import { makeFolder, replaceFile } from '../fs/atomic-write.ts';
+import { replaceFile } from '../fs/atomic-write.ts';
+import { makeFolder } from '../fs/make-folder.ts';
 import { readPlainFileSync } from '../fs/plain-file.ts';
 import type { Io } from './io.ts';
 

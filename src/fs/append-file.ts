@@ -2,7 +2,7 @@
 
 import { closeSync, constants, fchmodSync, fstatSync, openSync, type Stats, statSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { makeFolder } from './atomic-write.ts';
+import { makeFolder } from './make-folder.ts';
 import { assertPlain } from './plain-file.ts';
 
 /** A file that is open for appending. Whoever opened it closes `fd`. */

@@ -1,8 +1,6 @@
-// Writes a small file so that a crash at any point leaves either the old content or the new one, never a part; makes
-// the folder that it belongs in.
+// Writes a small file so that a crash at any point leaves either the old content or the new one, never a part.
 
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, statSync } from 'node:fs';
 import { link, open, rename, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
@@ -67,34 +65,4 @@ export async function syncFolder(path: string): Promise<void> {
   if (folder === undefined) return;
   await folder.sync().catch(() => undefined);
   await folder.close();
-}
-
-/**
- * Makes a folder and those above it, mode 0700; existing ones stay as they are. Throws the system's error. The
- * recursive mkdir of node:fs never returns where a file system answers ENOENT to every attempt, as /proc does, and
- * automounters do for a home that nobody has.
- */
-export function makeFolder(path: string): void {
-  try {
-    mkdirSync(path, { mode: 0o700 });
-  } catch (error) {
-    if (isFolder(path)) return;
-    const parent = dirname(path);
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || parent === path) throw error;
-    makeFolder(parent);
-    makeOne(path);
-  }
-}
-
-/** Makes one folder. Another process may be making it at the same time. */
-function makeOne(path: string): void {
-  try {
-    mkdirSync(path, { mode: 0o700 });
-  } catch (error) {
-    if (!isFolder(path)) throw error;
-  }
-}
-
-function isFolder(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
 }

@@ -6,7 +6,7 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock, Timer } from '../clock.ts';
 import { type FileLock, LockError, lockFile } from '../file-lock.ts';
-import { makeFolder } from '../fs/atomic-write.ts';
+import { makeFolder } from '../fs/make-folder.ts';
 import type { Log } from '../logging/log.ts';
 import { MonthBook, type UsageRow } from './month-book.ts';
 

@@ -71,6 +71,14 @@ t.test('nothing is made in a folder of somebody else’s, or in one that is open
   t.equal(privateFolder(open), join(open.home, '.cache/genesys-cloud-gateway/compiled'), 'the sticky bit protects it');
 });
 
+t.test('a home where nothing can be made has none', { skip: !existsSync('/proc/self') }, async (t) => {
+  // To each attempt this file system answers that the folder above is missing, as automounters do for an unknown home.
+  const host = hostIn(t);
+  const file = join(host.home, 'file');
+  writeFileSync(file, '');
+  for (const home of ['/proc', '/proc/nobody', file]) t.equal(privateFolder({ ...host, home }), null, home);
+});
+
 t.test('where Node’s own variables say something, nothing is made', async (t) => {
   for (const name of ['NODE_COMPILE_CACHE', 'NODE_DISABLE_COMPILE_CACHE']) {
     const host = hostIn(t, { [name]: '1' });

@@ -3,7 +3,7 @@
 import { existsSync, mkdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { makeFolder } from '../../src/fs/atomic-write.ts';
+import { makeFolder } from '../../src/fs/make-folder.ts';
 
 t.test('what is missing is made for its owner alone, what is there stays as it is', async (t) => {
   const dir = t.testdir({});

@@ -3,7 +3,8 @@
 
 import { readdir, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import { makeFolder, replaceFile, syncFolder } from '../../../fs/atomic-write.ts';
+import { replaceFile, syncFolder } from '../../../fs/atomic-write.ts';
+import { makeFolder } from '../../../fs/make-folder.ts';
 import { readPlainFile } from '../../../fs/plain-file.ts';
 import type { Log } from '../../../logging/log.ts';
 import type { KnownEntry } from './redis-mirror.ts';
