@@ -344,6 +344,33 @@ else {
     t.equal(await store.get(KEY), null);
   });
 
+  t.test('nor by an instance that has only read it, or taken its lock', async (t) => {
+    const prefix = freshPrefix();
+    const [writer, reader, locker] = [await open(t, prefix), await open(t, prefix), await open(t, prefix)];
+    await writer.store.put(KEY, storedToken(1), { keptForMs: 1000 });
+    t.equal(await revealed(reader.store), 'canary-rt-1');
+    const lock = await locker.store.lock(KEY, 0);
+    await lock.entry();
+    await lock.release();
+    await until('it is over', async () => (await keyOf(prefix, 'tok')) === '');
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    t.equal(await reader.store.get(KEY), null);
+    t.equal(await locker.store.get(KEY), null);
+    t.equal(await keyOf(prefix, 'tok'), '', 'nobody has told it again');
+  });
+
+  t.test('what is told again is kept for what was left of its time', async (t) => {
+    const prefix = freshPrefix();
+    const [writer, reader] = [await open(t, prefix), await open(t, prefix)];
+    await writer.store.put(KEY, storedToken(1), { keptForMs: 60_000 });
+    await server.command('PEXPIRE', await keyOf(prefix, 'tok'), '20000');
+    t.equal(await revealed(reader.store), 'canary-rt-1');
+    await server.command('DEL', await keyOf(prefix, 'tok'));
+    t.equal(await revealed(reader.store), 'canary-rt-1', 'the server had lost it');
+    const life = await server.command<number>('PTTL', await keyOf(prefix, 'tok'));
+    t.ok(life > 0 && life <= 20_000, `${life} ms`);
+  });
+
   t.test('nothing in the server says a secret: of any key, field or message', async (t) => {
     const prefix = freshPrefix();
     const { store } = await open(t, prefix);

@@ -38,7 +38,7 @@ export interface LockDeps {
 
 /** A lock that was taken, with what was found under it. */
 export interface TakenLock extends Omit<StoreLock, 'entry'> {
-  /** g, v, d of the entry. */
+  /** The entry, as READ answers it. */
   readonly found: readonly Reply[];
   /** Prolongs it no more; its lease ends it. */
   abandon(): void;
@@ -242,7 +242,7 @@ class HeldLock implements TakenLock {
     this.#deps = deps;
     this.fence = deps.owner;
     this.found = found;
-    const [generation, , , begun] = found.map(Number);
+    const [generation, , , , begun] = found.map(Number);
     this.unfinished = (begun ?? 0) > (generation ?? 0) ? (begun ?? null) : null;
     this.#heldUntilMono = askedMono + deps.leaseMs;
     this.#prolongLater();

@@ -10,6 +10,12 @@ export interface SealedEntry {
   readonly data: string;
 }
 
+/** An entry that was found in the store. */
+export interface FoundEntry extends SealedEntry {
+  /** How long the store keeps it from now on, ms; null: for ever, or there is none. */
+  readonly keptForMs: number | null;
+}
+
 /** An entry that can be told again. */
 export interface KnownEntry {
   readonly id: string;
@@ -24,9 +30,10 @@ interface Mirrored {
   readonly id: string;
   name: string;
   sealed: SealedEntry | null;
+  /** Counted from `notedMono`. */
   keptForMs: number | null;
   /** When it was written or read last, monotonic. */
-  touchedMono: number;
+  notedMono: number;
   /** The store does not have it yet. */
   isUnwritten: boolean;
   /** The version that another instance told of, and that was not read yet. */
@@ -56,9 +63,11 @@ export class RedisMirror {
   }
 
   /** Notes what the store has. */
-  note(id: string, name: string, sealed: SealedEntry): void {
+  note(id: string, name: string, { keptForMs, ...sealed }: FoundEntry): void {
     const entry = this.#touch(id, name);
     entry.sealed = sealed.data === '' ? null : sealed;
+    entry.keptForMs = keptForMs;
+    entry.notedMono = this.#clock.monotonic();
     entry.isUnwritten = false;
     entry.heard = null;
   }
@@ -68,6 +77,7 @@ export class RedisMirror {
     const entry = this.#touch(id, name);
     entry.sealed = sealed;
     entry.keptForMs = keptForMs;
+    entry.notedMono = this.#clock.monotonic();
     entry.isUnwritten = true;
     entry.heard = null;
   }
@@ -119,9 +129,9 @@ export class RedisMirror {
   /** What the store should have; `isUnwritten`: only what it does not have yet. */
   *toTell({ isUnwritten = false } = {}): Iterable<KnownEntry> {
     for (const entry of [...this.#entries.values()]) {
-      const { id, name, sealed, keptForMs } = entry;
+      const { id, name, sealed } = entry;
       if (sealed === null || this.#isOver(entry) || (isUnwritten && !entry.isUnwritten)) continue;
-      yield { id, name, sealed, keptForMs };
+      yield { id, name, sealed, keptForMs: this.#leftMs(entry) };
     }
   }
 
@@ -129,7 +139,8 @@ export class RedisMirror {
   entry(id: string): KnownEntry | null {
     const entry = this.#entries.get(id);
     const sealed = this.known(id);
-    return entry === undefined || sealed === null ? null : { id, name: entry.name, sealed, keptForMs: entry.keptForMs };
+    if (entry === undefined || sealed === null) return null;
+    return { id, name: entry.name, sealed, keptForMs: this.#leftMs(entry) };
   }
 
   get unwritten(): number {
@@ -143,18 +154,22 @@ export class RedisMirror {
     return [...new Set(held.map(({ name }) => name))].sort();
   }
 
-  #isOver({ keptForMs, touchedMono, isUnwritten }: Mirrored): boolean {
-    return !isUnwritten && keptForMs !== null && this.#clock.monotonic() - touchedMono > keptForMs;
+  #isOver(entry: Mirrored): boolean {
+    return !entry.isUnwritten && this.#leftMs(entry) === 0;
+  }
+
+  /** How long the store is to keep it from now on, ms; what it does not have yet: as long as was said. */
+  #leftMs({ keptForMs, notedMono, isUnwritten }: Mirrored): number | null {
+    if (keptForMs === null || isUnwritten) return keptForMs;
+    return Math.max(0, Math.ceil(keptForMs - (this.#clock.monotonic() - notedMono)));
   }
 
   /** The entry, made where there is none, and used last. */
   #touch(id: string, name: string): Mirrored {
-    const touchedMono = this.#clock.monotonic();
     const existing = this.#entries.get(id);
     if (existing !== undefined) {
       this.#entries.delete(id);
       this.#entries.set(id, existing);
-      existing.touchedMono = touchedMono;
       existing.name = name;
       return existing;
     }
@@ -163,7 +178,7 @@ export class RedisMirror {
       name,
       sealed: null,
       keptForMs: null,
-      touchedMono,
+      notedMono: this.#clock.monotonic(),
       isUnwritten: false,
       heard: null,
       listeners: new Set(),

@@ -25,17 +25,17 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 const TELL = `local function tell(channel, id, v) redis.call('PUBLISH', channel, id .. ' ' .. v) end
 `;
 
-/** KEYS: entry. Answers g, v, d. */
+/** KEYS: entry. Answers g, v, d, and for how long it is kept in ms (below 0: for ever, or not there). */
 export const READ = new Script(
   'read',
   `${READ_ENTRY}local g, v, d = entry(KEYS[1])
-return {g, v, d}`,
+return {g, v, d, redis.call('PTTL', KEYS[1])}`,
   { keys: ['entry'], args: [] },
 );
 
 /**
  * KEYS: lock, entry. ARGV: owner, lease in ms. Takes the lock if nobody else holds it; one without an end is nobody's.
- * Answers 1, g, v, d, i; or 0, who holds it, and for how long.
+ * Answers 1, g, v, d, for how long it is kept, i; or 0, who holds it, and for how long.
  */
 export const LOCK = new Script(
   'lock',
@@ -44,7 +44,7 @@ local left = redis.call('PTTL', KEYS[1])
 if owner and owner ~= ARGV[1] and left >= 0 then return {0, owner, left} end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 local g, v, d, i = entry(KEYS[2])
-return {1, g, v, d, i}`,
+return {1, g, v, d, redis.call('PTTL', KEYS[2]), i}`,
   { keys: ['lock', 'entry'], args: ['check', '1000'], again: ['another', '1000'] },
 );
 
@@ -77,12 +77,12 @@ end
 
 /**
  * KEYS: entry, channel. ARGV: id, g, v, d, how long it is kept. Stores by generation, whoever holds the lock. Answers 2
- * where it wrote, 1 where it is there already, or 0 and the g, v, d that count more.
+ * where it wrote, 1 where it is there already, or 0 and what counts more, as READ answers it.
  */
 export const PUT = new Script(
   'put',
   `${READ_ENTRY}${WRITE_ENTRY}${TELL}local g, v, d = entry(KEYS[1])
-if tonumber(g) > tonumber(ARGV[2]) then return {0, g, v, d} end
+if tonumber(g) > tonumber(ARGV[2]) then return {0, g, v, d, redis.call('PTTL', KEYS[1])} end
 if v == ARGV[3] and g == ARGV[2] then return {1} end
 write(KEYS[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5])
 tell(KEYS[2], ARGV[1], ARGV[3])

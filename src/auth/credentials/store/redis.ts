@@ -12,7 +12,7 @@ import type { SecretSource } from '../../../secret.ts';
 import { AwayError, awayError } from './away-error.ts';
 import { createSealer, readKey, type Sealer } from './encryption.ts';
 import { LEASE_MARGIN_MS, RedisLocks, type TakenLock } from './redis-lock.ts';
-import { type KnownEntry, RedisMirror, type SealedEntry } from './redis-mirror.ts';
+import { type FoundEntry, type KnownEntry, RedisMirror, type SealedEntry } from './redis-mirror.ts';
 import { KEEP_ASIDE, PUT, READ, REPLACE } from './redis-scripts.ts';
 import { Spool } from './spool.ts';
 import {
@@ -153,7 +153,7 @@ export class RedisStore implements TokenStore {
   async get(key: StoreKey): Promise<StoredEntry | null> {
     const id = this.#idOf(key);
     const reply = await this.#call(READ, [this.#entryKey(id)], []);
-    const sealed = await this.#counting(id, key.name, sealedEntry(reply as readonly Reply[]));
+    const sealed = await this.#counting(id, key.name, foundEntry(reply as readonly Reply[]));
     const entry = await this.#opened(key, sealed);
     return entry === null ? null : this.#sealedAnew(key, entry, sealed).catch(() => entry);
   }
@@ -210,7 +210,7 @@ export class RedisStore implements TokenStore {
     const reply = await this.#call(REPLACE, keys, args);
     if (reply === 'lost') throw new StoreError('lock_lost', 'the lock of this entry was lost');
     if (reply === 'changed') throw new StoreError('conflict', 'the entry was changed meanwhile');
-    this.#mirror.note(id, key.name, sealed);
+    this.#mirror.note(id, key.name, { ...sealed, keptForMs: null });
     return version;
   }
 
@@ -229,7 +229,7 @@ export class RedisStore implements TokenStore {
   async lock(key: StoreKey, waitMs: number, use?: LockUse): Promise<StoreLock> {
     const id = this.#idOf(key);
     const lock: TakenLock = await this.#locks.take(id, waitMs, use);
-    const found = sealedEntry(lock.found);
+    const found = foundEntry(lock.found);
     return {
       fence: lock.fence,
       unfinished: lock.unfinished,
@@ -325,7 +325,7 @@ export class RedisStore implements TokenStore {
     this.#locks.told(id);
     await this.#spool?.remove(id, generation);
     if (outcome === 0) {
-      const counts = sealedEntry(newer);
+      const counts = foundEntry(newer);
       this.#mirror.note(id, name, counts);
       return counts;
     }
@@ -335,7 +335,7 @@ export class RedisStore implements TokenStore {
   }
 
   /** What counts of an entry: what the store has, or what it has lost and is told again. */
-  async #counting(id: string, name: string, found: SealedEntry): Promise<SealedEntry> {
+  async #counting(id: string, name: string, found: FoundEntry): Promise<SealedEntry> {
     const known = this.#mirror.entry(id);
     if (known === null || found.generation >= known.sealed.generation) {
       this.#mirror.note(id, name, found);
@@ -387,7 +387,7 @@ export class RedisStore implements TokenStore {
     const aside = `${this.#entryKey(id)}:damaged`;
     const args = [version, String(ASIDE_FOR_MS), isDamaged ? '1' : '0', id];
     const isKept = await this.#call(KEEP_ASIDE, [this.#entryKey(id), aside, this.#channel], args).catch(() => 0);
-    if (isDamaged) this.#mirror.note(id, '', { generation: 0, version: '', data: '' });
+    if (isDamaged) this.#mirror.note(id, '', { generation: 0, version: '', data: '', keptForMs: null });
     const where = isKept === 1 ? `it is kept in ${aside}` : 'it was left as it is';
     return isDamaged ? where : `check encryption_key and encryption_key_previous of all instances; ${where}`;
   }
@@ -440,8 +440,9 @@ export class RedisStore implements TokenStore {
   }
 }
 
-/** An entry as scripts answer it: g, v, d. */
-function sealedEntry([generation, version, data]: readonly Reply[]): SealedEntry {
+/** An entry as READ answers it. */
+function foundEntry([generation, version, data, keptForMs]: readonly Reply[]): FoundEntry {
   const texts = [version, data].map((part) => (typeof part === 'string' ? part : ''));
-  return { generation: Number(generation) || 0, version: texts[0] ?? '', data: texts[1] ?? '' };
+  const kept = typeof keptForMs === 'number' && keptForMs >= 0 ? keptForMs : null;
+  return { generation: Number(generation) || 0, version: texts[0] ?? '', data: texts[1] ?? '', keptForMs: kept };
 }
