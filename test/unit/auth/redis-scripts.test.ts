@@ -158,8 +158,8 @@ else {
       return [first, await run(script, keys, args)];
     };
     t.strictSame(await twice(LOCK, ['lock:x', 'tok:x'], ['a', 60_000]), [
-      [1, '0', '', '', '0'],
-      [1, '0', '', '', '0'],
+      [1, '0', '', '', -2, '0'],
+      [1, '0', '', '', -2, '0'],
     ]);
     const [one, two] = await twice(INTENT, ['lock:x', 'tok:x'], ['a', '', 60_000, 0]);
     t.ok(Number(two) > Number(one));
@@ -172,19 +172,19 @@ else {
     t.strictSame(await twice(RELEASE, ['lock:x', 'rev'], ['a', 'x']), [1, 0]);
     t.strictSame(await twice(KEEP_ASIDE, ['tok:x', 'tok:x:damaged', 'rev'], ['v2', 60_000, 1, 'x']), [1, 0]);
     t.equal(await server.command('HGET', `${PREFIX}tok:x:damaged`, 'v2'), 'd2');
-    t.strictSame(await run(READ, ['tok:x'], []), ['0', '', '']);
+    t.strictSame(await run(READ, ['tok:x'], []), ['0', '', '', -2]);
   });
 
   t.test('what somebody else wrote into an entry or a lock holds up nobody for good', async (t) => {
     const set = (...args: string[]) => server.command('HSET', `${PREFIX}tok:h`, ...args);
     for (const hostile of ['inf', 'nan', '-1', '1e300', '0x7f', '9'.repeat(15), '9'.repeat(400), 'x y', '', '1 ']) {
       await set('g', hostile, 'v', 'v0', 'd', 'd0', 'i', hostile);
-      t.strictSame(await run(READ, ['tok:h'], []), ['0', 'v0', 'd0'], hostile);
+      t.strictSame(await run(READ, ['tok:h'], []), ['0', 'v0', 'd0', -1], hostile);
       await run(LOCK, ['lock:h', 'tok:h'], ['a', 60_000]);
       const begun = Number(await run(INTENT, ['lock:h', 'tok:h'], ['a', 'v0', 60_000, 0]));
       t.ok(Math.abs(begun - Date.now()) < 60_000, `${hostile}: ${begun}`);
       t.strictSame(await run(PUT, ['tok:h', 'rev'], ['h', begun, 'v1', 'd1', 0]), [2]);
-      t.strictSame(await run(READ, ['tok:h'], []), [String(begun), 'v1', 'd1']);
+      t.strictSame(await run(READ, ['tok:h'], []), [String(begun), 'v1', 'd1', -1]);
       await server.command('DEL', `${PREFIX}tok:h`);
     }
     await set('i', '9'.repeat(14));
@@ -198,7 +198,7 @@ else {
   });
 
   t.test('an intent is there until something of its generation is stored', async (t) => {
-    const intentOf = async () => list(await run(LOCK, ['lock:i', 'tok:i'], ['a', 60_000]))[4];
+    const intentOf = async () => list(await run(LOCK, ['lock:i', 'tok:i'], ['a', 60_000]))[5];
     t.equal(await intentOf(), '0');
     const begun = String(await run(INTENT, ['lock:i', 'tok:i'], ['a', '', 60_000, 0]));
     t.equal(await intentOf(), begun);
@@ -212,6 +212,12 @@ else {
     const lifeOf = () => server.command<number>('PTTL', `${PREFIX}tok:k`);
     await run(PUT, ['tok:k', 'rev'], ['k', 1, 'v1', 'd1', 60_000]);
     t.ok((await lifeOf()) > 50_000);
+    for (const reply of [
+      await run(READ, ['tok:k'], []),
+      list(await run(LOCK, ['lock:k', 'tok:k'], ['a', 60_000])).slice(1),
+      list(await run(PUT, ['tok:k', 'rev'], ['k', 0, 'v0', 'd0', 0])).slice(1),
+    ])
+      t.ok(Number(list(reply)[3]) > 50_000, 'and told with it');
     await run(PUT, ['tok:k', 'rev'], ['k', 2, 'v2', 'd2', 0]);
     t.equal(await lifeOf(), -1);
   });
