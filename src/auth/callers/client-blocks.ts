@@ -25,6 +25,8 @@ export interface ClientBlocksDeps {
 const ENTRY: StoreKey = { name: 'gateway-client-blocks', clientId: '', host: '' };
 /** What another process blocks takes effect after at most this. */
 const POLL_MS = 1_000;
+/** A store that could not be read may have lost the list: until then instances that know it tell it again. */
+const TELLING_MS = 6_000;
 const LOCK_WAIT_MS = 10_000;
 const TRIES = 5;
 /** Far more than anybody has clients; a name stays when its client leaves the configuration. */
@@ -41,6 +43,8 @@ export class ClientBlocks {
   readonly #onBlockedElsewhere: (name: string) => void;
   /** Whether the list was read once. */
   #isLoaded = false;
+  /** When a reading failed last; a list that is missing right after it is no empty one. */
+  #failedMono = Number.NEGATIVE_INFINITY;
   readonly #readings = new Rereading(() => this.#loadOnce());
   #seenRevision: string | null = null;
   #lookedMono: number;
@@ -72,6 +76,7 @@ export class ClientBlocks {
     try {
       const { blocked, version } = await this.#read();
       if (version === null && this.#isLoaded && this.#store.isShared) return await this.#tellAgain();
+      if (version === null && this.#store.isShared && this.#clock.monotonic() - this.#failedMono < TELLING_MS) return;
       const before = this.#blocked;
       this.#take(blocked);
       this.#seenRevision = revision;
@@ -79,6 +84,7 @@ export class ClientBlocks {
         for (const name of this.#blocked.keys()) if (!before.has(name)) this.#onBlockedElsewhere(name);
       this.#isLoaded = true;
     } catch (error) {
+      this.#failedMono = this.#clock.monotonic();
       this.#log.error({ error: reasonOf(error) }, 'blocked clients cannot be read');
     }
   }

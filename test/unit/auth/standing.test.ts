@@ -307,3 +307,31 @@ t.test('a block is kept by the store, and told where it cannot be', async (t) =>
   await both.load();
   t.ok(both.has('web'));
 });
+
+t.test('a list that a shared store lost is missing, and not empty, until others may have told it', async (t) => {
+  const clock = createFakeClock();
+  const memory = createMemoryStore({ clock });
+  let isAway = true;
+  const store: TokenStore = {
+    ...memory,
+    isShared: true,
+    isDurable: true,
+    onChange: () => () => {},
+    get: (key) => (isAway ? Promise.reject(new StoreError('absent', 'not reached')) : memory.get(key)),
+  };
+  const blocks = new ClientBlocks({ store, clock, log: createTestLog() });
+  const unknown = { code: 'gateway.credential.unavailable' };
+  await blocks.load();
+  t.throws(() => blocks.has('crm'), unknown, 'nobody can tell');
+  isAway = false;
+  await blocks.load();
+  await clock.advance(5_999);
+  await blocks.load();
+  t.throws(() => blocks.has('crm'), unknown, 'it may be told yet');
+  await clock.advance(1);
+  await blocks.load();
+  t.notOk(blocks.has('crm'), 'there was none');
+  const fresh = new ClientBlocks({ store: { ...store }, clock, log: createTestLog() });
+  await fresh.load();
+  t.notOk(fresh.has('crm'), 'one that is there and has none is believed at once');
+});
