@@ -6,7 +6,7 @@ import type { Clock } from '../../clock.ts';
 import { GatewayError } from '../../errors.ts';
 import type { Log } from '../../logging/log.ts';
 import { Secret } from '../../secret.ts';
-import { StoreError, type StoreKey, type TokenStore } from '../credentials/store/store.ts';
+import { StoreError, type StoreKey, TELLING_MS, type TokenStore } from '../credentials/store/store.ts';
 import { Rereading } from './rereading.ts';
 import { storeAway } from './session-fetches.ts';
 
@@ -25,8 +25,6 @@ export interface ClientBlocksDeps {
 const ENTRY: StoreKey = { name: 'gateway-client-blocks', clientId: '', host: '' };
 /** What another process blocks takes effect after at most this. */
 const POLL_MS = 1_000;
-/** A store that could not be read may have lost the list: until then instances that know it tell it again. */
-const TELLING_MS = 6_000;
 const LOCK_WAIT_MS = 10_000;
 const TRIES = 5;
 /** Far more than anybody has clients; a name stays when its client leaves the configuration. */

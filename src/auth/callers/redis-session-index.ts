@@ -3,14 +3,9 @@
 import type { Clock } from '../../clock.ts';
 import type { RedisConnection } from '../../redis/connection.ts';
 import { RedisIndex } from '../credentials/store/redis-index.ts';
+import { TELLING_MS } from '../credentials/store/store.ts';
 import { ownerKey } from './caller.ts';
 import { SESSION_LIMITS, type SessionIndex, type SessionLimits, type SurplusSession } from './session-index.ts';
-
-/**
- * After the store was away it may have lost what other instances still hold: so long they have to tell it again. Longer
- * than any of them needs to connect.
- */
-const TELLING_MS = 6_000;
 
 /** What it works with. */
 export interface RedisSessionIndexDeps {

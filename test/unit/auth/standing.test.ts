@@ -331,7 +331,7 @@ t.test('a list that a shared store lost is missing, and not empty, until others 
   await clock.advance(1);
   await blocks.load();
   t.notOk(blocks.has('crm'), 'there was none');
-  const fresh = new ClientBlocks({ store: { ...store }, clock, log: createTestLog() });
+  const fresh = new ClientBlocks({ store, clock, log: createTestLog() });
   await fresh.load();
   t.notOk(fresh.has('crm'), 'one that is there and has none is believed at once');
 });

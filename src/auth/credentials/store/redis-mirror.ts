@@ -57,9 +57,7 @@ export class RedisMirror {
 
   /** What is known of an entry, as long as the store would keep it; null where nothing is. */
   known(id: string): SealedEntry | null {
-    const entry = this.#entries.get(id);
-    if (entry === undefined || entry.sealed === null || this.#isOver(entry)) return null;
-    return entry.sealed;
+    return this.entry(id)?.sealed ?? null;
   }
 
   /** Notes what the store has. */
@@ -128,19 +126,21 @@ export class RedisMirror {
 
   /** What the store should have; `isUnwritten`: only what it does not have yet. */
   *toTell({ isUnwritten = false } = {}): Iterable<KnownEntry> {
-    for (const entry of [...this.#entries.values()]) {
-      const { id, name, sealed } = entry;
-      if (sealed === null || this.#isOver(entry) || (isUnwritten && !entry.isUnwritten)) continue;
-      yield { id, name, sealed, keptForMs: this.#leftMs(entry) };
+    for (const { id, isUnwritten: isDue } of [...this.#entries.values()]) {
+      const entry = isUnwritten && !isDue ? null : this.entry(id);
+      if (entry !== null) yield entry;
     }
   }
 
-  /** An entry that can be told again; null where nothing is known of it. */
+  /** An entry that can be told again, kept for what is left of its time; null where nothing is known of it. */
   entry(id: string): KnownEntry | null {
     const entry = this.#entries.get(id);
-    const sealed = this.known(id);
-    if (entry === undefined || sealed === null) return null;
-    return { id, name: entry.name, sealed, keptForMs: this.#leftMs(entry) };
+    if (entry === undefined || entry.sealed === null) return null;
+    const { name, sealed, keptForMs, isUnwritten } = entry;
+    // What the store does not have yet is kept for as long as was said.
+    if (keptForMs === null || isUnwritten) return { id, name, sealed, keptForMs };
+    const leftMs = Math.ceil(keptForMs - (this.#clock.monotonic() - entry.notedMono));
+    return leftMs > 0 ? { id, name, sealed, keptForMs: leftMs } : null;
   }
 
   get unwritten(): number {
@@ -152,16 +152,6 @@ export class RedisMirror {
   names(): string[] {
     const held = [...this.#entries.values()].filter(({ sealed }) => sealed !== null);
     return [...new Set(held.map(({ name }) => name))].sort();
-  }
-
-  #isOver(entry: Mirrored): boolean {
-    return !entry.isUnwritten && this.#leftMs(entry) === 0;
-  }
-
-  /** How long the store is to keep it from now on, ms; what it does not have yet: as long as was said. */
-  #leftMs({ keptForMs, notedMono, isUnwritten }: Mirrored): number | null {
-    if (keptForMs === null || isUnwritten) return keptForMs;
-    return Math.max(0, Math.ceil(keptForMs - (this.#clock.monotonic() - notedMono)));
   }
 
   /** The entry, made where there is none, and used last. */

@@ -44,6 +44,12 @@ export function isEnded({ accessToken, refreshToken }: StoredToken): boolean {
   return accessToken === null && refreshToken === null;
 }
 
+/**
+ * After a shared store was away it may have lost what other instances still know: so long they have to tell it again,
+ * ms. Longer than any of them needs to connect.
+ */
+export const TELLING_MS = 6_000;
+
 /** Clocks of machines that share a store may differ by this; one that differs by more is wrong. */
 const CLOCK_TOLERANCE_MS = 60_000;
 
