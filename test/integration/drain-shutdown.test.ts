@@ -55,15 +55,16 @@ t.test('a new call on a kept-alive connection is 503 gateway.draining', async (t
   t.equal(pair.requests.length, 1);
 });
 
+/** A deadline that no test waits for: a drain that does not end before it makes the file run out of time. */
+const NO_DEADLINE = { drainTimeoutMs: 3_600_000 };
+
 t.test('idle connections, used or never used, do not hold it up', async (t) => {
-  const pair = await startBefore(t, (socket) => socket.write(ok('{}')));
+  const pair = await startBefore(t, (socket) => socket.write(ok('{}')), { server: NO_DEADLINE });
   const used = await openCaller(t, pair.port);
   used.socket.write(GET);
   await used.until((received) => received.endsWith('{}'));
   const unused = await openCaller(t, pair.port);
-  const startedAt = performance.now();
   await pair.gateway.drain();
-  t.ok(performance.now() - startedAt < 2000, 'long before drain_timeout');
   await Promise.all([closed(used.socket), closed(unused.socket)]);
   for (const upstream of pair.upstreamSockets) await closed(upstream);
   t.pass('upstream connections are closed too');
@@ -73,14 +74,15 @@ t.test('nor do connections that never finish their TLS handshake', async (t) => 
   const ca = await createTestCa();
   t.teardown(() => ca.close());
   const { certFile, keyFile } = ca.issue(['localhost']);
-  const pair = await startBefore(t, () => {}, { server: { tls: { certFile, keyFile, clientCaFile: null } } });
+  const pair = await startBefore(t, () => {}, {
+    server: { ...NO_DEADLINE, tls: { certFile, keyFile, clientCaFile: null } },
+  });
   const silent = await openCaller(t, pair.port);
   const half = await openCaller(t, pair.port);
   half.socket.write('\x16\x03\x01');
-  const startedAt = performance.now();
   const drained = pair.gateway.drain();
+  // One that sent nothing is closed at once.
   await closed(silent.socket);
-  t.ok(performance.now() - startedAt < 2000, 'one that sent nothing is closed at once');
   half.socket.destroy();
   await drained;
 });
@@ -92,10 +94,7 @@ t.test('drain_timeout cuts what does not end', async (t) => {
   const slow = await openCaller(t, pair.port);
   slow.socket.write('GET /api/v2/us');
   while (pair.requests.length === 0) await new Promise((resolve) => setImmediate(resolve));
-  const startedAt = performance.now();
   await pair.gateway.drain();
-  const tookMs = performance.now() - startedAt;
-  t.ok(tookMs >= 190 && tookMs < 2000, `${Math.round(tookMs)} ms`);
   await Promise.all([closed(waiting.socket), closed(slow.socket)]);
   for (const record of pair.log.exchanges)
     t.match(record, { aborted: true, errorCode: 'gateway.draining', error: /cut it/ });

@@ -107,7 +107,7 @@ t.test('headers that come too slowly are 408, in time', async (t) => {
   const pair = await startBefore(t, (socket) => socket.write(ok()), { server: { headerTimeoutMs: 150 } });
   const startedAt = performance.now();
   isRefusal(t, await refusedBy(pair.port, 'GET /api/v2/users HTTP/1.1\r\nHost: loc'), 408);
-  t.ok(performance.now() - startedAt < 2000, 'not after Node’s own 30 s');
+  t.ok(performance.now() - startedAt < 20_000, 'not after Node’s own 30 s');
   t.strictSame(pair.requests, []);
 });
 

@@ -154,13 +154,15 @@ t.test('a question that failed for a passing reason is asked again later; a refu
 });
 
 t.test('a question that is never answered holds up neither readiness, nor calls, nor the end', async (t) => {
-  const running = await start(t, { sandbox: { switches: { holdApi: { path: '/api/v2/tokens/me' } } } });
+  const running = await start(t, {
+    sandbox: { switches: { holdApi: { path: '/api/v2/tokens/me' } } },
+    // Did the end have to wait for it, it would not come before the file runs out of time.
+    config: { server: { drainTimeoutMs: 3_600_000 } },
+  });
   const { url, gateway } = running;
   t.equal((await fetch(`${url}/readyz`)).status, 200);
   t.equal((await fetch(`${url}/api/v2/users`)).status, 200);
-  const before = performance.now();
   await gateway.drain();
-  t.ok(performance.now() - before < 2_000);
 });
 
 t.test('where limits are narrow or calls wait, nothing is asked', async (t) => {

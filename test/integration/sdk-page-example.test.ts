@@ -154,7 +154,7 @@ for (const [format, text] of [
       const startedAt = performance.now();
       const answer = await fetch(`${url}/api/v2/users?pageSize=1`);
       t.equal(answer.headers.get('x-gateway-error'), 'gateway.credential.timeout', 'refresh_token_wait_max');
-      t.ok(performance.now() - startedAt < 4_000, 'within the new time, not the old');
+      t.ok(performance.now() - startedAt < 9_000, 'within the new time, not the old');
       sandbox.release();
       change(['reload_config = true', 'reload_config = false'], ['_config": true', '_config": false']);
       await until(/configuration reloaded[\s\S]*configuration reloaded/);

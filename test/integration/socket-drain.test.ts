@@ -14,17 +14,15 @@ import {
   startStreamingUpstream,
 } from '../helpers/sockets.ts';
 
-t.test('both ends are told 1001 and the gateway is gone at once', async (t) => {
-  const { url, sandbox, gateway, log } = await startGateway(t);
+t.test('both ends are told 1001 and the gateway is gone, without a deadline that would end it', async (t) => {
+  const { url, sandbox, gateway, log } = await startGateway(t, { config: { server: { drainTimeoutMs: 3_600_000 } } });
   const sockets = await Promise.all(
     Array.from({ length: 5 }, async () => openWebSocket(t, (await makeChannel(url)).connectUri)),
   );
   const codes: number[] = [];
   sandbox.events.emitter.on('socketClose', ({ code }) => codes.push(code));
   const ends = Promise.all(sockets.map(closeOf));
-  const startedAt = performance.now();
   await gateway.drain();
-  t.ok(performance.now() - startedAt < 2_000, 'no end had to be waited for');
   t.strictSame(
     (await ends).map(({ code }) => code),
     Array(5).fill(1001),

@@ -36,16 +36,16 @@ t.test("the platform's refusal passes with its status and body, and the next try
 });
 
 t.test('a caller that keeps its side open after a refusal holds nobody up', async (t) => {
-  const { url, port, sandbox, gateway } = await startGateway(t);
+  // Did the end have to wait for it, it would not come before the file runs out of time.
+  const config = { server: { drainTimeoutMs: 3_600_000 } };
+  const { url, port, sandbox, gateway } = await startGateway(t, { config });
   const { id } = await makeChannel(url);
   sandbox.set({ refuseSocket: { status: 503, next: 1 } });
   const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true });
   t.teardown(() => socket.destroy());
   socket.write(`GET /streaming/channels/${id} HTTP/1.1\r\nHost: localhost\r\n${HANDSHAKE}\r\n`);
   await once(socket.resume(), 'end');
-  const startedAt = performance.now();
   await gateway.drain();
-  t.ok(performance.now() - startedAt < 5_000, 'it was cut off');
 });
 
 t.test('a page of another origin opens no socket, even with the right address', async (t) => {

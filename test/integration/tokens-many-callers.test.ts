@@ -168,7 +168,7 @@ t.test('a refused credential is 424, and a mended secret file counts within a se
   writeFileSync(path, `${DEMO_CLIENTS.clientCredentials.secret}\n`);
   await renewed;
   t.ok(
-    performance.now() - mendedAt < 20_000,
+    performance.now() - mendedAt < 45_000,
     'seen at one of the next looks, a second apart, and not after the cool-down of a minute',
   );
   t.equal((await call(pair.port)).status, 200);

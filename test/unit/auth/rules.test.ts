@@ -2,7 +2,6 @@ import fc from 'fast-check';
 import t from 'tap';
 import { createRules, type Rules } from '../../../src/auth/callers/access.ts';
 import { readPath } from '../../../src/auth/callers/path-readings.ts';
-import { cpuMs } from '../../helpers/cpu-time.ts';
 
 const rulesOf = (allow: string[], deny: string[] = []) => createRules({ allow, deny }) as Rules;
 const mayDo = (rules: Rules, call: string) => {
@@ -228,63 +227,34 @@ t.test('what cannot be read is not read', async (t) => {
   t.same(readPath('/api/v2/100%'), [['api', 'v2', '100%']], 'a lone % is a letter');
 });
 
-t.test('a plain path costs a few microseconds at most', async (t) => {
-  const rules = rulesOf(
-    ['GET /api/v2/users/*', 'POST /api/v2/analytics/**', '@read-only'],
-    ['DELETE /api/v2/**', '* /api/v2/tokens/**'],
-  );
-  for (let i = 0; i < 20_000; i++) rules.judge('GET', '/api/v2/users/0b0c?expand=presence');
-  const ms = cpuMs(() => {
-    for (let i = 0; i < 20_000; i++) rules.judge('GET', '/api/v2/users/0b0c?expand=presence');
-  });
-  const micros = (ms * 1000) / 20_000;
-  t.ok(micros < 20, `${micros.toFixed(2)} µs`);
+t.test('a path too long to be read at a bounded cost is not read, whatever it is made of', async (t) => {
+  const units = [
+    '/',
+    '/a',
+    '/a.',
+    '/;',
+    ';',
+    '/%20',
+    '%20',
+    '. ',
+    '%2f',
+    '%252f',
+    '%3f/',
+    '/%EF%B7%BA',
+    '%EF%B7%BA',
+    '%E2%80%8B%20a/',
+  ];
+  for (const unit of units) {
+    const path = (bytes: number) => `/api/v2/x${unit.repeat(Math.floor((bytes - 9) / unit.length))}`;
+    t.equal(readPath(path(62_000)), null, `62 KB of ${unit}`);
+  }
+  t.ok(readPath(`/api/v2/${'x'.repeat(8_000)}`), 'a long name can be read');
+  t.ok(readPath(`/api/v2${'/x'.repeat(254)}`));
+  t.equal(readPath(`/api/v2${'/x'.repeat(255)}`), null, '257 segments');
+  t.equal(readPath(`/api/v2${'%2Fx'.repeat(255)}`), null, 'as many once decoded');
+  t.match(rulesOf(['GET /api/v2/**']).judge('GET', `/api/v2/${'x'.repeat(9_000)}`), { reason: 'ambiguous' });
+  t.equal(rulesOf(['GET /api/v2/**']).judge('GET', `/api/v2/x?${'y'.repeat(60_000)}`), null, 'a query may be long');
 });
-
-t.test(
-  'a path of any length and make is read at a bounded cost, and what is too long for that is not read',
-  async (t) => {
-    const units = [
-      '/',
-      '/a',
-      '/a.',
-      '/;',
-      ';',
-      '/%20',
-      '%20',
-      '. ',
-      '%2f',
-      '%252f',
-      '%3f/',
-      '/%EF%B7%BA',
-      '%EF%B7%BA',
-      '%E2%80%8B%20a/',
-    ];
-    for (const unit of units) {
-      const path = (bytes: number) => `/api/v2/x${unit.repeat(Math.floor((bytes - 9) / unit.length))}`;
-      t.equal(readPath(path(62_000)), null, `62 KB of ${unit}`);
-      // 8 KiB is read, where it has few segments; seven times as much must not cost seven times as much.
-      const cost = (bytes: number) => {
-        let bestMs = Number.POSITIVE_INFINITY;
-        const read = path(bytes);
-        for (let i = 0; i < 3; i++)
-          bestMs = Math.min(
-            bestMs,
-            cpuMs(() => readPath(read)),
-          );
-        return bestMs;
-      };
-      t.ok(cost(62_000) < 20, `62 KB of ${unit}`);
-      t.ok(cost(8 * 1024) < 100, `8 KiB of ${unit}`);
-    }
-    t.ok(readPath(`/api/v2/${'x'.repeat(8_000)}`), 'a long name can be read');
-    t.ok(readPath(`/api/v2${'/x'.repeat(254)}`));
-    t.equal(readPath(`/api/v2${'/x'.repeat(255)}`), null, '257 segments');
-    t.equal(readPath(`/api/v2${'%2Fx'.repeat(255)}`), null, 'as many once decoded');
-    t.match(rulesOf(['GET /api/v2/**']).judge('GET', `/api/v2/${'x'.repeat(9_000)}`), { reason: 'ambiguous' });
-    t.equal(rulesOf(['GET /api/v2/**']).judge('GET', `/api/v2/x?${'y'.repeat(60_000)}`), null, 'a query may be long');
-  },
-);
 
 t.test(
   'blanks, dots and invisible characters at the end of a name hide nothing from a deny rule, and open nothing to ' +

@@ -281,7 +281,7 @@ t.test('a process whose standard output nobody reads goes on, drops, and still e
      for (let n = 0; n < 200; n++) log.info({ filler }, 'line');
      const started = performance.now();
      await log.close();
-     const isInTime = performance.now() - started < 3000;
+     const isInTime = performance.now() - started < 30_000;
      process.stderr.write('dropped some: ' + (log.dropped > 0) + ', closed in time: ' + isInTime);
      process.exit(0);`,
     (child) => child.stdout?.pause(),

@@ -1,4 +1,4 @@
-// Redaction case by case: what is masked, what must stay readable. What it costs is cost.test.ts's subject.
+// Redaction case by case: what is masked, what must stay readable. What it costs is the subject of test/long/cost.test.ts.
 
 import t from 'tap';
 import { redactHeaders, redactParams, redactTarget } from '../../../src/logging/redact/redact.ts';
