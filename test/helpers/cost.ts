@@ -264,7 +264,7 @@ export function searchCosts(entries: Readonly<Record<string, Entry>>, units: Ite
       // A collection of garbage may fall into all three; what costs more than its length does so at the next length,
       // too.
       const settledMs = leastOf(10, read, long);
-      if (settledMs >= WORTH_A_LOOK_MS && leastOf(3, read, long.repeat(2)) > MOST_GROWTH_OF_TWICE * settledMs)
+      if (settledMs >= WORTH_A_LOOK_MS && leastOf(10, read, long.repeat(2)) > MOST_GROWTH_OF_TWICE * settledMs)
         found.push({ entry, unit, shortMs, longMs });
     }
   }
