@@ -367,6 +367,6 @@ async function makeShared(
   if (made.redis === null || config.store.type !== 'redis') return { ...made, quota: null, parts: null };
   const { QuotaLedger } = await import('./upstream/rate-limit/quota-ledger.ts');
   const { createSharedParts } = await import('./auth/shared-parts.ts');
-  const parts = createSharedParts(config.store, { connection: made.redis, clock });
+  const parts = createSharedParts(config.store, made.redis);
   return { ...made, quota: new QuotaLedger({ link: made.redis, clock }), parts };
 }

@@ -1,7 +1,6 @@
 // What instances share beside tokens, over the connection of a shared store: logins, channels, the index of sessions.
 // Loaded only where such a store is configured.
 
-import type { Clock } from '../clock.ts';
 import type { RedisStoreConfig } from '../config/sections/store.ts';
 import type { RedisConnection } from '../redis/connection.ts';
 import { RedisSessionIndex } from './callers/redis-session-index.ts';
@@ -19,7 +18,7 @@ export interface SharedParts {
 
 export function createSharedParts(
   { encryptionKey, encryptionKeyPrevious: previous }: Pick<RedisStoreConfig, 'encryptionKey' | 'encryptionKeyPrevious'>,
-  { connection, clock }: { readonly connection: RedisConnection; readonly clock: Clock },
+  connection: RedisConnection,
 ): SharedParts {
   const sealer = createSealer({
     secret: async () => readKey('encryption_key', encryptionKey),
@@ -28,6 +27,6 @@ export function createSharedParts(
   });
   return {
     records: new RedisRecords({ connection, sealer }),
-    sessionIndex: (mark) => new RedisSessionIndex({ connection, clock, mark }),
+    sessionIndex: (mark) => new RedisSessionIndex({ connection, mark }),
   };
 }

@@ -126,6 +126,11 @@ export class RedisConnection {
     return this.#link !== null && !this.#health.isSlow;
   }
 
+  /** Monotonic time since which the server is back after a gap; -Infinity where there was none. */
+  get backMono(): number {
+    return this.#health.backMono;
+  }
+
   /** What all instances agree on; null until the server was reached once. */
   get meta(): StoreMeta | null {
     return this.#isMetaKnown ? this.#meta : null;

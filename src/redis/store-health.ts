@@ -52,6 +52,7 @@ export class StoreHealth {
   #error: RedisError | null = null;
   #server: Pick<StoreStatus, 'server' | 'version'> = { server: null, version: null };
   #gaps = 0;
+  #backMono = Number.NEGATIVE_INFINITY;
   /** A connection of the gap that goes on found a server that had lost everything. */
   #isEmptied = false;
   /** What was logged last. */
@@ -73,6 +74,8 @@ export class StoreHealth {
     this.#error = null;
     this.#server = { server: formatRedisAddress(address), version: `${hello.server} ${hello.version}` };
     this.#isEmptied ||= isEmptied;
+    // Also where it is only read for now, and the gap goes on.
+    if (this.#gap !== null) this.#backMono = this.#clock.monotonic();
     this.#endGap();
     this.#tell();
   }
@@ -131,6 +134,11 @@ export class StoreHealth {
     return this.#refusal !== null;
   }
 
+  /** Monotonic time at which a gap ended last, or was at least connected over; -Infinity where there was none. */
+  get backMono(): number {
+    return this.#backMono;
+  }
+
   get isSlow(): boolean {
     return this.#slowSince !== null;
   }
@@ -159,7 +167,8 @@ export class StoreHealth {
     if (this.#gap === null || this.#slowSince !== null || this.#refusal !== null) return;
     const { at, cause } = this.#gap;
     this.#gap = null;
-    const gap = { cause, lastedMs: this.#clock.monotonic() - at, isEmptied: this.#isEmptied };
+    this.#backMono = this.#clock.monotonic();
+    const gap = { cause, lastedMs: this.#backMono - at, isEmptied: this.#isEmptied };
     this.#isEmptied = false;
     for (const listener of this.gapListeners) listener(gap);
   }

@@ -6,7 +6,7 @@ import type { Clock } from '../../clock.ts';
 import { GatewayError } from '../../errors.ts';
 import type { Log } from '../../logging/log.ts';
 import { Secret } from '../../secret.ts';
-import { StoreError, type StoreKey, TELLING_MS, type TokenStore } from '../credentials/store/store.ts';
+import { StoreError, type StoreKey, type TokenStore } from '../credentials/store/store.ts';
 import { Rereading } from './rereading.ts';
 import { storeAway } from './session-fetches.ts';
 
@@ -41,8 +41,6 @@ export class ClientBlocks {
   readonly #onBlockedElsewhere: (name: string) => void;
   /** Whether the list was read once. */
   #isLoaded = false;
-  /** When a reading failed last; a list that is missing right after it is no empty one. */
-  #failedMono = Number.NEGATIVE_INFINITY;
   readonly #readings = new Rereading(() => this.#loadOnce());
   #seenRevision: string | null = null;
   #lookedMono: number;
@@ -74,7 +72,7 @@ export class ClientBlocks {
     try {
       const { blocked, version } = await this.#read();
       if (version === null && this.#isLoaded && this.#store.isShared) return await this.#tellAgain();
-      if (version === null && this.#store.isShared && this.#clock.monotonic() - this.#failedMono < TELLING_MS) return;
+      if (version === null && !this.#store.isSettled()) return;
       const before = this.#blocked;
       this.#take(blocked);
       this.#seenRevision = revision;
@@ -82,7 +80,6 @@ export class ClientBlocks {
         for (const name of this.#blocked.keys()) if (!before.has(name)) this.#onBlockedElsewhere(name);
       this.#isLoaded = true;
     } catch (error) {
-      this.#failedMono = this.#clock.monotonic();
       this.#log.error({ error: reasonOf(error) }, 'blocked clients cannot be read');
     }
   }

@@ -1,16 +1,13 @@
 // The index of sessions over Redis or Valkey.
 
-import type { Clock } from '../../clock.ts';
 import type { RedisConnection } from '../../redis/connection.ts';
 import { RedisIndex } from '../credentials/store/redis-index.ts';
-import { TELLING_MS } from '../credentials/store/store.ts';
 import { ownerKey } from './caller.ts';
 import { SESSION_LIMITS, type SessionIndex, type SessionLimits, type SurplusSession } from './session-index.ts';
 
 /** What it works with. */
 export interface RedisSessionIndexDeps {
   readonly connection: Pick<RedisConnection, 'prefix' | 'script' | 'onGap'>;
-  readonly clock: Pick<Clock, 'monotonic'>;
   /** Makes an owner unreadable, the same at all instances. */
   readonly mark: (owner: string) => string;
 }
@@ -19,14 +16,10 @@ export interface RedisSessionIndexDeps {
 export class RedisSessionIndex implements SessionIndex {
   readonly #deps: RedisSessionIndexDeps;
   readonly #index: RedisIndex;
-  #backMono = Number.NEGATIVE_INFINITY;
 
   constructor(deps: RedisSessionIndexDeps) {
     this.#deps = deps;
     this.#index = new RedisIndex(deps.connection, 'sess', SESSION_LIMITS.max);
-    this.onGap(() => {
-      this.#backMono = deps.clock.monotonic();
-    });
   }
 
   async note(hash: string, owner: string, { max, idleMs }: SessionLimits): Promise<readonly SurplusSession[]> {
@@ -44,10 +37,6 @@ export class RedisSessionIndex implements SessionIndex {
 
   async of(client: string): Promise<readonly string[]> {
     return this.#index.of(this.#deps.mark(ownerKey({ client, authFingerprint: null })));
-  }
-
-  isSettled(): boolean {
-    return this.#deps.clock.monotonic() - this.#backMono > TELLING_MS;
   }
 
   onGap(listener: () => void): void {

@@ -28,8 +28,6 @@ export interface SessionIndex {
   remove(hash: string, owner: string): Promise<void>;
   /** The hashes of all sessions of a client. */
   of(client: string): Promise<readonly string[]>;
-  /** Whether what the store does not know is nowhere: false for a while after it was away, when it may have forgotten. */
-  isSettled(): boolean;
   /** Told when the store is back. */
   onGap(listener: () => void): void;
 }

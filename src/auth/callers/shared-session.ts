@@ -116,6 +116,7 @@ export class SharedSession implements SharedTokens {
       list: () => store.list(),
       revision: (key) => store.revision(key),
       onChange: (key, listener) => store.onChange(key, listener),
+      isSettled: () => store.isSettled(),
       state: () => store.state(),
       close: () => store.close(),
     };

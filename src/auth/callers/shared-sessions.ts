@@ -109,7 +109,7 @@ export class SharedSessions {
 
   /** Makes a session known that the store knows; whether it does. Throws where the store cannot say. */
   async #ask(hash: string): Promise<boolean> {
-    const { store, clock, index, table } = this.#deps;
+    const { store, clock, table } = this.#deps;
     const key = sessionKey(hash);
     let isChanged = false;
     // What is told while the answer is on its way would be missed otherwise.
@@ -118,7 +118,7 @@ export class SharedSessions {
     });
     try {
       const entry = await store.get(key);
-      if (entry === null && index?.isSettled() === false) throw new Error('the store may have lost what it held');
+      if (entry === null && !store.isSettled()) throw new Error('the store may have lost what it held');
       const session = entry && sessionOfStored(entry.value);
       if (session === null || session.hash !== hash) return false;
       const { refreshToken, token } = session;

@@ -3,11 +3,36 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import { RedisStore, type StoreConnection } from '../../../src/auth/credentials/store/redis.ts';
 import { endedToken, isFromFuture } from '../../../src/auth/credentials/store/store.ts';
 import { systemClock } from '../../../src/clock.ts';
+import { inlineSecret } from '../../../src/secret.ts';
+import { createFakeClock } from '../../helpers/fake-clock.ts';
 import { RedisProcess, withoutRedis } from '../../helpers/redis-process.ts';
-import { freshPrefix, type InstanceOptions, openInstance } from './redis-fixtures.ts';
+import { createLogRecorder } from './fixtures.ts';
+import { freshPrefix, type InstanceOptions, openInstance, STORE_KEY } from './redis-fixtures.ts';
 import { KEY, revealed, storedToken, testStoreContract } from './store-contract.ts';
+
+t.test('what a server that was away does not have counts as missing six seconds after it is back', async (t) => {
+  const clock = createFakeClock();
+  const server = { isReady: true, backMono: Number.NEGATIVE_INFINITY };
+  const silent = { prefix: '{t}:', instanceId: 'a', onGap() {}, onLoss() {} } as Partial<StoreConnection>;
+  const connection = Object.assign(server, silent) as typeof server & StoreConnection;
+  const encryptionKey = inlineSecret(STORE_KEY, 'test');
+  const settings = { prefix: 't', path: '', encryptionKey, encryptionKeyPrevious: null };
+  const store = new RedisStore({ ...settings, connection, clock, random: Math.random, log: createLogRecorder() });
+  t.ok(store.isSettled(), 'one that answers at once is believed at once');
+  server.isReady = false;
+  t.notOk(store.isSettled());
+  await clock.advance(60_000);
+  t.notOk(store.isSettled(), 'however long it is away');
+  server.isReady = true;
+  server.backMono = clock.monotonic();
+  await clock.advance(5_999);
+  t.notOk(store.isSettled());
+  await clock.advance(1);
+  t.ok(store.isSettled());
+});
 
 if (withoutRedis) t.plan(0, withoutRedis);
 else {
@@ -251,6 +276,16 @@ else {
     const theirs = keys.find((key) => key !== entry && !key.endsWith('damaged')) ?? '';
     await server.command('HSET', entry, 'g', '9', 'v', 'w', 'd', await server.command<string>('HGET', theirs, 'd'));
     await t.rejects(store.get(KEY), { code: 'damaged', message: /belongs to another credential/ });
+  });
+
+  t.test('what was taken away because nobody can open it may be told again', async (t) => {
+    const prefix = freshPrefix();
+    const { store } = await open(t, prefix);
+    await store.put(KEY, storedToken(1));
+    t.ok(store.isSettled(), 'a server that answers at once is believed at once');
+    await server.command('HSET', await keyOf(prefix, 'tok'), 'd', 'nonsense', 'v', 'x', 'g', '9999999999999');
+    await t.rejects(store.get(KEY), { code: 'damaged' });
+    t.notOk(store.isSettled());
   });
 
   t.test('an old value that somebody puts back as the newest counts for nobody, and is told over', async (t) => {

@@ -229,7 +229,6 @@ function sharedStore(hold: () => Promise<void> = async () => {}) {
     removeSurplus: async () => {},
     remove: async () => {},
     of: async () => [],
-    isSettled: () => true,
     onGap: () => {},
   };
   return { noted, users, deps: { clock, store, index } };

@@ -32,9 +32,11 @@ function setUp() {
   const clock = createFakeClock();
   const memory = createMemoryStore({ clock });
   const asked = { reads: 0, isAway: false, onRead: () => {} };
+  let isSettled = true;
   const store: TokenStore = {
     ...memory,
     isShared: true,
+    isSettled: () => isSettled,
     async get(key) {
       asked.reads += 1;
       asked.onRead();
@@ -44,14 +46,12 @@ function setUp() {
   };
   const known = new Map<string, SharedSession>();
   const events: string[] = [];
-  let isSettled = true;
   let endGap = () => {};
   const index: SessionIndex = {
     note: async () => [],
     removeSurplus: async () => {},
     remove: async () => {},
     of: async () => [],
-    isSettled: () => isSettled,
     onGap: (listener) => (endGap = listener),
   };
   const sessions: SharedSessions = new SharedSessions({

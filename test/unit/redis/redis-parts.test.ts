@@ -10,6 +10,9 @@ import { checkServer } from '../../../src/redis/server-check.ts';
 import { StoreHealth } from '../../../src/redis/store-health.ts';
 import { TimeOffset } from '../../../src/redis/time-offset.ts';
 import { createFakeClock } from '../../helpers/fake-clock.ts';
+import { createLogRecorder } from '../auth/fixtures.ts';
+
+const LINK = { address: { kind: 'unix', path: '/r' }, hello: { server: 'redis', version: '7' } } as unknown as Link;
 
 t.test("the server's time is known to half of the best round trip of the last minute", async () => {
   const trip = fc.record({ there: fc.nat(400), back: fc.nat(400), after: fc.integer({ min: 0, max: 5_000 }) });
@@ -143,12 +146,31 @@ t.test('nothing that a server answers makes the readers throw anything but a wor
   readMeta(['1', salt, gatewayId, 0]);
 });
 
+t.test('a server is back since it was connected to after a gap, and again since the end of it', async (t) => {
+  const clock = createFakeClock();
+  const health = new StoreHealth(clock, createLogRecorder());
+  health.connected(LINK, false);
+  t.equal(health.backMono, Number.NEGATIVE_INFINITY, 'it never was away');
+  health.lost(connectionLoss('x', { code: 'ECONNRESET' }));
+  await clock.advance(1_000);
+  health.refused(refusal('MISCONF'));
+  health.connected(LINK, false);
+  t.equal(health.backMono, 1_000, 'it can be read');
+  await clock.advance(1_000);
+  health.wrote();
+  t.equal(health.backMono, 2_000, 'others can tell it what they know only now');
+  const late = new StoreHealth(clock, createLogRecorder());
+  late.failed(connectionFailure('x', { code: 'ECONNREFUSED' }));
+  await clock.advance(1_000);
+  late.connected(LINK, false);
+  t.equal(late.backMono, 3_000, 'it was away at the start');
+});
+
 t.test('while the store is down each refusal is told once, and it is the one in the status', async (t) => {
   const lines: string[] = [];
   const write = (fields: object, msg: string) => void lines.push(`${msg} ${JSON.stringify(fields)}`);
   const health = new StoreHealth(createFakeClock(), { error: write, warn: write, info: write, debug: write });
-  const link = { address: { kind: 'unix', path: '/r' }, hello: { server: 'redis', version: '7' } } as unknown as Link;
-  health.connected(link, false);
+  health.connected(LINK, false);
   health.refused(refusal('OOM'));
   health.lost(connectionLoss('x', { code: 'ECONNRESET' }));
   for (let attempt = 0; attempt < 3; attempt += 1) {
@@ -157,7 +179,7 @@ t.test('while the store is down each refusal is told once, and it is the one in 
     t.match(health.status(), { state: 'down', error: /WRONGPASS/ });
   }
   for (const letter of 'ABCDEFGH') health.failed(refusal(`CANARY${letter} x`));
-  health.connected(link, false);
+  health.connected(LINK, false);
   t.match(health.status(), { state: 'degraded', error: /OOM/ }, 'until a write succeeds');
   health.wrote();
   t.match(lines.join('\n'), /connected.*\n.*OOM.*\n.*ended \(ECONNRESET\).*\n.*WRONGPASS/);

@@ -179,6 +179,10 @@ export class FileStore implements TokenStore {
     return () => undefined;
   }
 
+  isSettled(): boolean {
+    return true;
+  }
+
   state(): StoreState {
     return STORE_OK;
   }

@@ -83,6 +83,7 @@ export function createMemoryStore({ clock }: { clock: Clock }): TokenStore {
         if (own.size === 0 && listeners.get(id) === own) listeners.delete(id);
       };
     },
+    isSettled: () => true,
     state: () => STORE_OK,
     close: async () => undefined,
   };

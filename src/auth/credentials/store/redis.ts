@@ -30,6 +30,7 @@ import {
   type StoreState,
   serialiseToken,
   storeKeyId,
+  TELLING_MS,
   type TokenStore,
 } from './store.ts';
 
@@ -54,6 +55,7 @@ export type StoreConnection = Pick<
   | 'meta'
   | 'time'
   | 'isReady'
+  | 'backMono'
   | 'command'
   | 'script'
   | 'subscribe'
@@ -99,6 +101,8 @@ export class RedisStore implements TokenStore {
   #toldAgain = 0;
   #error: string | null = null;
   #isClosed = false;
+  /** When an entry that nobody can open was taken away last: it may be told again. */
+  #tookAwayMono = Number.NEGATIVE_INFINITY;
   /** Entries that were found sealed by the previous key. */
   readonly #sealedOnce = new Set<string>();
 
@@ -254,6 +258,12 @@ export class RedisStore implements TokenStore {
     return this.#mirror.listen(this.#idOf(key), key.name, listener);
   }
 
+  isSettled(): boolean {
+    const { connection, clock } = this.#deps;
+    const sinceMono = Math.max(connection.backMono, this.#tookAwayMono);
+    return connection.isReady && clock.monotonic() - sinceMono >= TELLING_MS;
+  }
+
   state(): StoreState {
     const { state, error } = this.#deps.connection.status();
     const { unwritten } = this.#mirror;
@@ -387,7 +397,10 @@ export class RedisStore implements TokenStore {
     const aside = `${this.#entryKey(id)}:damaged`;
     const args = [version, String(ASIDE_FOR_MS), isDamaged ? '1' : '0', id];
     const isKept = await this.#call(KEEP_ASIDE, [this.#entryKey(id), aside, this.#channel], args).catch(() => 0);
-    if (isDamaged) this.#mirror.note(id, '', { generation: 0, version: '', data: '', keptForMs: null });
+    if (isDamaged) {
+      this.#mirror.note(id, '', { generation: 0, version: '', data: '', keptForMs: null });
+      this.#tookAwayMono = this.#deps.clock.monotonic();
+    }
     const where = isKept === 1 ? `it is kept in ${aside}` : 'it was left as it is';
     return isDamaged ? where : `check encryption_key and encryption_key_previous of all instances; ${where}`;
   }

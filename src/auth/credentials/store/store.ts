@@ -213,6 +213,11 @@ export interface TokenStore {
    * tell calls nobody: the revision is read once a second besides. Answers what ends it.
    */
   onChange(key: StoreKey, listener: () => void): () => void;
+  /**
+   * Whether what it does not have is what nobody has: not while a shared store is away, nor for `TELLING_MS` after, when
+   * others tell it again what it may have lost.
+   */
+  isSettled(): boolean;
   state(): StoreState;
   /** Writes what is left, as far as that can be done soon, and lets go of the network. */
   close(): Promise<void>;
