@@ -2,12 +2,14 @@
 
 import { hash } from 'node:crypto';
 import t from 'tap';
+import { parseRedisUrl } from '../../src/config/redis-url.ts';
 import { createGateway } from '../../src/gateway.ts';
 import { inlineSecret, type SecretSource } from '../../src/secret.ts';
 import { change } from '../helpers/admin.ts';
 import { clientNamed, postToken } from '../helpers/clients.ts';
 import { createTestLog } from '../helpers/gateway.ts';
 import { type Instance, openSession, outcomeAt, shareStore, untilOutcome } from '../helpers/instances.ts';
+import { freePort } from '../helpers/proxies.ts';
 import { startFront } from '../helpers/redis-front.ts';
 import { withoutRedis } from '../helpers/redis-process.ts';
 import { redisStore } from '../helpers/redis-store.ts';
@@ -15,6 +17,7 @@ import { closeOf, makeChannel, openWebSocket } from '../helpers/sockets.ts';
 
 const USERS = '/api/v2/users';
 const real = { skip: withoutRedis };
+const bearer = (token: string) => ({ authorization: `Bearer ${token}` });
 const end = (url: string, headers: Record<string, string>) =>
   fetch(`${url}/api/v2/tokens/me`, { method: 'DELETE', headers });
 
@@ -161,6 +164,44 @@ t.test(
 );
 
 t.test(
+  'an instance that is back first at an emptied store neither makes a key of its own nor answers 401',
+  real,
+  async (t) => {
+    const shared = await shareStore(t, {}, { tcp: true });
+    const { redis } = shared;
+    const front = await startFront(t, redis.port);
+    const place = parseRedisUrl(`redis://127.0.0.1:${front.port}`);
+    if (!place.ok) return t.fail(place.message);
+    const a = await shared.start({ place: place.value });
+    const form = { grant_type: 'client_credentials', client_id: 'x', client_secret: 'y' };
+    const handle = bearer(`${(await postToken(a.url, form)).body.access_token}`);
+    await redis.kill();
+    const b = await shared.start();
+    const closed = await freePort();
+    front.target = closed;
+    front.cut();
+    await redis.restart({ empty: true });
+    await redis.until('B is back', async () => b.log.lines.some(({ msg }) => msg === 'the store is connected'));
+    for (let call = 0; call < 3; call += 1) {
+      t.equal(await outcomeAt(b.url, handle, USERS), 'gateway.credential.unavailable');
+      t.equal((await postToken(b.url, form)).status, 503);
+    }
+    t.equal(await outcomeAt(a.url, handle, USERS), 200, 'A goes by what it knows');
+    t.same(await redis.command('KEYS', '{gcg}:tok:gateway-handle-key-*'), []);
+    front.target = redis.port;
+    const seen = new Set<unknown>();
+    await untilOutcome<unknown>(200, 20_000, async () => {
+      const outcome = await outcomeAt(b.url, handle, USERS);
+      seen.add(outcome);
+      return outcome;
+    });
+    t.same(seen, new Set(['gateway.credential.unavailable', 200]));
+    const made = bearer(`${(await postToken(b.url, form)).body.access_token}`);
+    t.same([await outcomeAt(a.url, made, USERS), await outcomeAt(b.url, made, USERS)], [200, 200]);
+  },
+);
+
+t.test(
   'encryption_key is changed from instance to instance; with a wrong one nothing is served or destroyed',
   real,
   async (t) => {
@@ -277,8 +318,6 @@ t.test(
     }
   },
 );
-
-const bearer = (token: string) => ({ authorization: `Bearer ${token}` });
 
 t.test('a client blocked at one is blocked at all, whatever becomes of the store', real, async (t) => {
   const shared = await shareStore(t, {

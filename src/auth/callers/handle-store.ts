@@ -31,7 +31,8 @@ export interface HandleStore {
   readonly isForgetful: boolean;
   /**
    * The signing keys: the first one signs, each of them verifies. Made at the first use; there are several only after a
-   * shared store was emptied, and instances made one each. `known` are those that must stay. Throws StoreError.
+   * shared store was emptied, and instances made one each. `known` are those that must stay. None while a shared store
+   * may have lost them, and nobody has told them again. Throws StoreError.
    */
   keys(known: readonly Secret[]): Promise<readonly Secret[]>;
   load(): Promise<Revocations>;
@@ -92,14 +93,19 @@ export function createHandleStore(store: TokenStore): HandleStore {
         const stored = keysOf(existing);
         const missing = known.filter((key) => !stored.some((one) => one.reveal() === key.reveal()));
         if (stored.length > 0 && missing.length === 0) return stored;
-        const made = stored.length + missing.length > 0 ? [] : [new Secret(randomBytes(32).toString('base64url'))];
+        const isNone = stored.length + missing.length === 0;
+        if (isNone && !store.isSettled()) return [];
+        const made = isNone ? [new Secret(randomBytes(32).toString('base64url'))] : [];
         const all = [...stored, ...missing, ...made].slice(0, MOST_KEYS);
         try {
           await put(KEY_ENTRY, all.map((key) => key.reveal()).join(' '), existing?.version ?? null);
           return all;
         } catch (error) {
           // Another process was faster: its key counts.
-          if (!isConflict(error) || attempt === TRIES) throw error;
+          if (isConflict(error) && attempt < TRIES) continue;
+          // Those of others count here all the same; what they lack is told at the next reading.
+          if (stored.length > 0) return all;
+          throw error;
         }
       }
     },

@@ -26,7 +26,10 @@ const MAX_VERIFIED = 1_024;
 /** Issues and verifies signed handles. Throws gateway.credential.unavailable while a shared store was not read. */
 export interface Handles {
   issue(content: Omit<ClientHandle, 'id' | 'issuedAt'>): string;
-  /** What a good handle says; null when it is forged, too old or was ended. */
+  /**
+   * What a good handle says; null when it is forged, too old or was ended. Where that could be a key that is not known
+   * here yet, it throws gateway.credential.unavailable.
+   */
   find(token: string): ClientHandle | null;
   /** What a handle says that was made here, also one that is good no more; null for all others. */
   read(token: string): ClientHandle | null;
@@ -56,8 +59,9 @@ export interface HandleDeps {
 }
 
 /**
- * Reads the key from the store, or makes it. While a store that instances share does not answer, nothing is issued or
- * verified: that throws gateway.credential.unavailable.
+ * Reads the key from the store, or makes it where there is none. While a store that instances share does not answer, or
+ * may have lost the key that others are about to tell it again, nothing is issued or verified: that throws
+ * gateway.credential.unavailable.
  */
 export async function createHandles(deps: HandleDeps): Promise<Handles> {
   const handles = new SignedHandles(deps);
@@ -73,7 +77,7 @@ class SignedHandles implements Handles {
   readonly #store: HandleStore;
   readonly #anonymousKey: Secret | null;
   readonly #verified = new LRUCache<string, ClientHandle>({ max: MAX_VERIFIED });
-  /** The first one signs; none while a shared store was not read. */
+  /** The first one signs; none while a shared store was not read, or may have lost them. */
   #keys: readonly Secret[] = [];
   #revoked: RevokedHandles;
   #reading: Promise<void> | null = null;
@@ -108,7 +112,10 @@ class SignedHandles implements Handles {
     if (handle === undefined) {
       this.#key();
       const read = this.read(token);
-      if (read === null) return null;
+      if (read === null) {
+        if (this.#mayKeyBeUnknown()) throw storeAway();
+        return null;
+      }
       this.#verified.set(token, read);
       handle = read;
     }
@@ -145,6 +152,12 @@ class SignedHandles implements Handles {
     const { clock } = this.#deps;
     if (this.#reading === null && clock.monotonic() - this.#readMono >= READ_AGAIN_MS) void this.#read();
     throw storeAway();
+  }
+
+  /** Whether another instance may sign with a key that was not read here. */
+  #mayKeyBeUnknown(): boolean {
+    const { store } = this.#deps;
+    return store.isShared && (this.#reading !== null || !store.isSettled());
   }
 
   /** Reads key and list; whoever comes while that is under way waits for one more reading. Never throws. */
