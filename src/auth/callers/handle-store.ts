@@ -35,7 +35,10 @@ export interface HandleStore {
    * may have lost them, and nobody has told them again. Throws StoreError.
    */
   keys(known: readonly Secret[]): Promise<readonly Secret[]>;
-  load(): Promise<Revocations>;
+  /** What is stored, null where nothing is. Throws StoreError. */
+  load(): Promise<Revocations | null>;
+  /** Whether a list that is missing was never there: `TokenStore.isSettled`. */
+  isSettled(): boolean;
   /** Applies `change` to what is stored, one process after the other. Throws StoreError. */
   update(change: (before: Revocations) => Revocations): Promise<Revocations>;
   /** Changes when another process may have ended a handle; cheap. */
@@ -109,7 +112,11 @@ export function createHandleStore(store: TokenStore): HandleStore {
         }
       }
     },
-    load: async () => (await read()).value,
+    async load() {
+      const { value, version } = await read();
+      return version === null ? null : value;
+    },
+    isSettled: () => store.isSettled(),
     async update(change) {
       // A shared store compares and replaces in one step.
       if (store.isShared) return update(change);

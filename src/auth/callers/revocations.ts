@@ -92,7 +92,7 @@ export class RevokedHandles {
     if (deps.isShared) deps.store.onChange(() => this.#changed());
   }
 
-  /** Whether the list was read once. */
+  /** Whether the list was read once, or is known to be empty. */
   get isLoaded(): boolean {
     return this.#isLoaded;
   }
@@ -108,7 +108,10 @@ export class RevokedHandles {
   async #loadOnce(): Promise<void> {
     const revision = this.#store.revision();
     try {
-      const stored = await this.#store.load();
+      const kept = await this.#store.load();
+      // Others may tell it again: until then nobody can say which handles were ended.
+      if (kept === null && !this.#isLoaded && !this.#store.isSettled()) return;
+      const stored = kept ?? { owners: {} };
       this.#take(stored);
       this.#isLoaded = true;
       this.#seenRevision = revision;

@@ -2,6 +2,7 @@
 // is said of one that nobody can judge yet. The store is the test's; each instance has a view of its own.
 
 import t from 'tap';
+import type { ClientHandle } from '../../../src/auth/callers/client-handle.ts';
 import { createHandles, type Handles } from '../../../src/auth/callers/handles.ts';
 import { createMemoryStore } from '../../../src/auth/credentials/store/memory.ts';
 import { StoreError, type TokenStore } from '../../../src/auth/credentials/store/store.ts';
@@ -147,4 +148,36 @@ t.test('who holds another key than the store goes by both, also while it cannot 
   await clock.settle();
   t.match(old.handles.find(before), CONTENT, 'its own goes on');
   t.match(old.handles.find(after), CONTENT, 'and so does that of the store');
+});
+
+t.test('a list of ended handles that may be lost is not taken for an empty one', async (t) => {
+  const { memory, start, again, empty } = setUp();
+  const old = await start();
+  const ended = old.handles.issue(CONTENT);
+  const good = old.handles.issue(CONTENT);
+  await old.handles.end(old.handles.find(ended) as ClientHandle);
+  const list = (await memory.get(ENDED))?.value;
+  if (list === undefined) return t.fail('there is a list');
+  old.view.isAway = true;
+  const key = (await memory.get(KEY))?.value;
+  await empty();
+  if (key === undefined) return t.fail('there is a key');
+  await memory.replace(KEY, key, { expectedVersion: null });
+
+  const fresh = await start({ isSettled: false });
+  for (const token of [ended, good]) t.throws(() => fresh.handles.find(token), UNKNOWN, 'nobody can tell');
+  await memory.replace(ENDED, list, { expectedVersion: null });
+  await again(fresh.handles);
+  t.equal(fresh.handles.find(ended), null, 'it was told again');
+  t.match(fresh.handles.find(good), CONTENT);
+});
+
+t.test('a list of ended handles that nobody has told again is an empty one', async (t) => {
+  const { start, again } = setUp();
+  const token = (await start()).handles.issue(CONTENT);
+  const fresh = await start({ isSettled: false });
+  t.throws(() => fresh.handles.find(token), UNKNOWN);
+  fresh.view.isSettled = true;
+  await again(fresh.handles);
+  t.match(fresh.handles.find(token), CONTENT);
 });
