@@ -74,6 +74,7 @@ export class RedisConnection {
   #lastAddress: RedisAddress | null = null;
   #meta: StoreMeta = newMeta();
   #isMetaKnown = false;
+  #emptyMono = Number.NEGATIVE_INFINITY;
   #instances: readonly Instance[] = [];
   /** Attempts in a row that failed. */
   #failures = 0;
@@ -129,6 +130,11 @@ export class RedisConnection {
   /** Monotonic time since which the server is back after a gap; -Infinity where there was none. */
   get backMono(): number {
     return this.#health.backMono;
+  }
+
+  /** Monotonic time at which the server was empty, as it was when it was connected to; -Infinity where nobody knows. */
+  get emptyMono(): number {
+    return this.#emptyMono;
   }
 
   /** What all instances agree on; null until the server was reached once. */
@@ -240,6 +246,7 @@ export class RedisConnection {
     const meta = readMeta(await within(evaluate(link, call, () => false)));
     const isEmptied = this.#isMetaKnown && meta.isNew;
     this.#meta = meta;
+    this.#emptyMono = meta.ageMs === null ? Number.NEGATIVE_INFINITY : this.#deps.clock.monotonic() - meta.ageMs;
     this.#isMetaKnown = true;
     for (const [channel, listener] of this.#subscriptions)
       await within(link.subscribe(channel, this.#safely(listener)));

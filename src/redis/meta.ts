@@ -17,20 +17,37 @@ export interface StoreMeta {
   readonly gatewayId: string;
 }
 
-/** KEYS: meta. ARGV: schema, salt, gateway id. Answers all three, and whether they were made now. */
+/**
+ * KEYS: meta. ARGV: schema, salt, gateway id. Answers all three, whether they were made now, and how long ago all of it
+ * was made, ms: below 0 where nobody noted that.
+ */
 export const META = new Script(
   'meta',
-  `local made = 0
+  `local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local made = 0
 for i, field in ipairs({'schema', 'salt', 'gateway'}) do
   if not redis.call('HGET', KEYS[1], field) then
     redis.call('HSET', KEYS[1], field, ARGV[i])
-    made = 1
+    made = made + 1
   end
 end
+local since = tonumber(redis.call('HGET', KEYS[1], 'since'))
+if made == 3 and not since then
+  since = now
+  redis.call('HSET', KEYS[1], 'since', string.format('%.0f', now))
+end
 return {redis.call('HGET', KEYS[1], 'schema'), redis.call('HGET', KEYS[1], 'salt'),
-  redis.call('HGET', KEYS[1], 'gateway'), made}`,
+  redis.call('HGET', KEYS[1], 'gateway'), made > 0 and 1 or 0, since and now - since or -1}`,
   { keys: ['meta'], args: [String(SCHEMA), '0'.repeat(32), '0'.repeat(16)] },
 );
+
+/** What META answered, of the server that was asked. */
+export interface FoundMeta extends StoreMeta {
+  readonly isNew: boolean;
+  /** How long ago the server was empty; null where that is not known. */
+  readonly ageMs: number | null;
+}
 
 /** What would be written to an empty server. */
 export function newMeta(): StoreMeta {
@@ -38,8 +55,8 @@ export function newMeta(): StoreMeta {
 }
 
 /** What META answered. Throws RedisError `unusable` for records of a later version, or for what is none of ours. */
-export function readMeta(reply: Reply): StoreMeta & { readonly isNew: boolean } {
-  const [schema, salt, gatewayId, made] = Array.isArray(reply) ? (reply as readonly Reply[]) : [];
+export function readMeta(reply: Reply): FoundMeta {
+  const [schema, salt, gatewayId, made, age] = Array.isArray(reply) ? (reply as readonly Reply[]) : [];
   const number = typeof schema === 'string' && /^\d{1,9}$/.test(schema) ? Number(schema) : 0;
   if (number > SCHEMA) {
     const message =
@@ -52,5 +69,5 @@ export function readMeta(reply: Reply): StoreMeta & { readonly isNew: boolean } 
     const message = 'Redis holds something else under our prefix (the hash :meta): use another store.prefix';
     throw new RedisError('unusable', message);
   }
-  return { salt, gatewayId, isNew: made === 1 };
+  return { salt, gatewayId, isNew: made === 1, ageMs: typeof age === 'number' && age >= 0 ? age : null };
 }

@@ -31,6 +31,8 @@ export interface Shared {
 /** Starts Redis, which also listens on TCP where a front leads to it, and the simulation; all end with the test. */
 export async function shareStore(t: Test, overrides: ConfigOverrides = {}, { tcp = false } = {}): Promise<Shared> {
   const redis = await startRedis(t, { tcp });
+  // A server that was empty just now might be told more by others.
+  await redis.command('HSET', '{gcg}:meta', 'since', '1');
   const sandbox = createSandbox();
   const { origin } = await sandbox.listen({ port: 0 });
   t.teardown(() => sandbox.close());

@@ -1,14 +1,14 @@
 // Sessions and handles at several instances of one gateway: made at one, good at every other at once, ended everywhere.
 
 import { hash } from 'node:crypto';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { parseRedisUrl } from '../../src/config/redis-url.ts';
 import { createGateway } from '../../src/gateway.ts';
 import { inlineSecret, type SecretSource } from '../../src/secret.ts';
 import { change } from '../helpers/admin.ts';
 import { clientNamed, postToken } from '../helpers/clients.ts';
 import { createTestLog } from '../helpers/gateway.ts';
-import { type Instance, openSession, outcomeAt, shareStore, untilOutcome } from '../helpers/instances.ts';
+import { type Instance, openSession, outcomeAt, type Shared, shareStore, untilOutcome } from '../helpers/instances.ts';
 import { freePort } from '../helpers/proxies.ts';
 import { startFront } from '../helpers/redis-front.ts';
 import { withoutRedis } from '../helpers/redis-process.ts';
@@ -163,23 +163,31 @@ t.test(
   },
 );
 
+/** An instance that reaches the store through a front, and is cut off by `cutOff`. */
+async function startBehind(t: Test, { redis, start }: Shared) {
+  const front = await startFront(t, redis.port);
+  const place = parseRedisUrl(`redis://127.0.0.1:${front.port}`);
+  if (!place.ok) throw new Error(place.message);
+  const a = await start({ place: place.value });
+  const cutOff = async () => {
+    front.target = await freePort();
+    front.cut();
+  };
+  return { a, front, cutOff };
+}
+
 t.test(
   'an instance that is back first at an emptied store neither makes a key of its own nor answers 401',
   real,
   async (t) => {
     const shared = await shareStore(t, {}, { tcp: true });
     const { redis } = shared;
-    const front = await startFront(t, redis.port);
-    const place = parseRedisUrl(`redis://127.0.0.1:${front.port}`);
-    if (!place.ok) return t.fail(place.message);
-    const a = await shared.start({ place: place.value });
+    const { a, front, cutOff } = await startBehind(t, shared);
     const form = { grant_type: 'client_credentials', client_id: 'x', client_secret: 'y' };
     const handle = bearer(`${(await postToken(a.url, form)).body.access_token}`);
     await redis.kill();
     const b = await shared.start();
-    const closed = await freePort();
-    front.target = closed;
-    front.cut();
+    await cutOff();
     await redis.restart({ empty: true });
     await redis.until('B is back', async () => b.log.lines.some(({ msg }) => msg === 'the store is connected'));
     for (let call = 0; call < 3; call += 1) {
@@ -198,6 +206,43 @@ t.test(
     t.same(seen, new Set(['gateway.credential.unavailable', 200]));
     const made = bearer(`${(await postToken(b.url, form)).body.access_token}`);
     t.same([await outcomeAt(a.url, made, USERS), await outcomeAt(b.url, made, USERS)], [200, 200]);
+  },
+);
+
+t.test(
+  'an instance that starts at a store that was emptied beside others serves at once, and answers 503 and never 401',
+  real,
+  async (t) => {
+    const shared = await shareStore(t, {}, { tcp: true });
+    const { redis } = shared;
+    const { a, front, cutOff } = await startBehind(t, shared);
+    const session = await openSession(a, shared);
+    const form = { grant_type: 'client_credentials', client_id: 'x', client_secret: 'y' };
+    const handle = bearer(`${(await postToken(a.url, form)).body.access_token}`);
+    await redis.kill();
+    await cutOff();
+    await redis.restart({ empty: true });
+    const b = await shared.start();
+    const made = bearer(`${(await postToken(b.url, form)).body.access_token}`);
+    t.equal(await outcomeAt(b.url, made, USERS), 200, 'it may be the first of all');
+    for (const headers of [session, handle])
+      t.equal(await outcomeAt(b.url, headers, USERS), 'gateway.credential.unavailable');
+    t.equal(await outcomeAt(a.url, made, USERS), 'gateway.credential.unavailable', 'nor does A know better');
+    front.target = redis.port;
+    for (const [url, headers] of [
+      [b.url, session],
+      [b.url, handle],
+      [a.url, made],
+    ] as const) {
+      const seen = new Set<unknown>();
+      await untilOutcome<unknown>(200, 20_000, async () => {
+        const outcome = await outcomeAt(url, headers, USERS);
+        seen.add(outcome);
+        return outcome;
+      });
+      t.ok(seen.has(200));
+      t.notOk(seen.has('gateway.session.ended'));
+    }
   },
 );
 

@@ -59,6 +59,11 @@ t.test('a connection', { skip: withoutRedis }, async (t) => {
     t.strictSame(meta?.gatewayId, first.connection.meta?.gatewayId);
     t.equal(meta?.salt, first.connection.meta?.salt);
     t.equal(instances.length, 2);
+    t.ok(Number.isFinite(first.connection.emptyMono), 'it was empty when the first one came');
+    await redis.command('HDEL', '{gcg}:meta', 'since');
+    const { connection: third } = await openConnection(t, redisStore(redis.url));
+    t.equal(third.emptyMono, Number.NEGATIVE_INFINITY, 'what an older version wrote is not taken for new');
+    await third.close();
     await second.connection.close();
     t.strictSame(await redis.command('ZRANGE', '{gcg}:inst', '0', '-1'), [first.connection.instanceId]);
     t.not(instanceId, first.connection.instanceId);

@@ -157,7 +157,7 @@ class SignedHandles implements Handles {
   /** Whether another instance may sign with a key that was not read here. */
   #mayKeyBeUnknown(): boolean {
     const { store } = this.#deps;
-    return store.isShared && (this.#reading !== null || !store.isSettled());
+    return store.isShared && (this.#reading !== null || !store.isComplete());
   }
 
   /** Reads key and list; whoever comes while that is under way waits for one more reading. Never throws. */

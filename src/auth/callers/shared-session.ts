@@ -117,6 +117,7 @@ export class SharedSession implements SharedTokens {
       revision: (key) => store.revision(key),
       onChange: (key, listener) => store.onChange(key, listener),
       isSettled: () => store.isSettled(),
+      isComplete: () => store.isComplete(),
       state: () => store.state(),
       close: () => store.close(),
     };

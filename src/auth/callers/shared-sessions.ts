@@ -118,7 +118,7 @@ export class SharedSessions {
     });
     try {
       const entry = await store.get(key);
-      if (entry === null && !store.isSettled()) throw new Error('the store may have lost what it held');
+      if (entry === null && !store.isComplete()) throw new Error('the store may have lost what it held');
       const session = entry && sessionOfStored(entry.value);
       if (session === null || session.hash !== hash) return false;
       const { refreshToken, token } = session;

@@ -18,6 +18,7 @@ const UNKNOWN = { code: 'gateway.credential.unavailable', statusCode: 503, retry
 interface View {
   isAway: boolean;
   isSettled: boolean;
+  isYoung: boolean;
   isFull: boolean;
 }
 
@@ -29,6 +30,7 @@ function setUp() {
     isShared: true,
     isDurable: true,
     isSettled: () => view.isSettled,
+    isComplete: () => view.isSettled && !view.isYoung,
     get: (key) => (view.isAway ? Promise.reject(new StoreError('absent', 'not reached')) : memory.get(key)),
     replace: (...args) =>
       view.isFull ? Promise.reject(new StoreError('unwritable', 'it is full')) : memory.replace(...args),
@@ -38,7 +40,7 @@ function setUp() {
     memory,
     /** One more instance, and its view. */
     async start(seen: Partial<View> = {}) {
-      const view: View = { isAway: false, isSettled: true, isFull: false, ...seen };
+      const view: View = { isAway: false, isSettled: true, isYoung: false, isFull: false, ...seen };
       const log = createTestLog();
       return { view, log, handles: await createHandles({ store: viewOf(view), clock, log }) };
     },
@@ -109,6 +111,32 @@ t.test('a handle that no known key has signed is forged only where no other key 
   await again(handles);
   t.equal(handles.find(elsewhere), null);
 });
+
+t.test(
+  'who starts at a store that was just emptied signs at once, and takes no handle of others for forged',
+  async (t) => {
+    const { memory, start, empty, clock } = setUp();
+    const old = await start();
+    const token = old.handles.issue(CONTENT);
+    const kept = await memory.get(KEY);
+    old.view.isAway = true;
+    await empty();
+    const fresh = await start({ isYoung: true });
+    const made = fresh.handles.issue(CONTENT);
+    t.match(fresh.handles.find(made), CONTENT);
+    t.throws(() => fresh.handles.find(token), UNKNOWN);
+    old.view.isAway = false;
+    // The other one hears of a change.
+    const stored = await memory.get(KEY);
+    if (stored === null || kept === null) return t.fail('there is a key');
+    await memory.replace(KEY, stored.value, { expectedVersion: stored.version });
+    await clock.settle();
+    t.match(fresh.handles.find(token), CONTENT);
+    t.match(old.handles.find(made), CONTENT);
+    fresh.view.isYoung = false;
+    t.equal(fresh.handles.find((await setUp().start()).handles.issue(CONTENT)), null);
+  },
+);
 
 t.test('a key that another has just stored is read before anybody is refused', async (t) => {
   const { memory, start, empty, clock } = setUp();

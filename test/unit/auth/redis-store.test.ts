@@ -15,7 +15,7 @@ import { KEY, revealed, storedToken, testStoreContract } from './store-contract.
 
 t.test('what a server that was away does not have counts as missing six seconds after it is back', async (t) => {
   const clock = createFakeClock();
-  const server = { isReady: true, backMono: Number.NEGATIVE_INFINITY };
+  const server = { isReady: true, backMono: Number.NEGATIVE_INFINITY, emptyMono: Number.NEGATIVE_INFINITY };
   const silent = { prefix: '{t}:', instanceId: 'a', onGap() {}, onLoss() {} } as Partial<StoreConnection>;
   const connection = Object.assign(server, silent) as typeof server & StoreConnection;
   const encryptionKey = inlineSecret(STORE_KEY, 'test');
@@ -32,6 +32,13 @@ t.test('what a server that was away does not have counts as missing six seconds 
   t.notOk(store.isSettled());
   await clock.advance(1);
   t.ok(store.isSettled());
+  t.ok(store.isComplete());
+  server.emptyMono = clock.monotonic();
+  await clock.advance(5_999);
+  t.ok(store.isSettled(), 'nobody waits at a first start');
+  t.notOk(store.isComplete(), 'and nobody is refused');
+  await clock.advance(1);
+  t.ok(store.isComplete());
 });
 
 if (withoutRedis) t.plan(0, withoutRedis);

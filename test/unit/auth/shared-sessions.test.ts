@@ -32,11 +32,11 @@ function setUp() {
   const clock = createFakeClock();
   const memory = createMemoryStore({ clock });
   const asked = { reads: 0, isAway: false, onRead: () => {} };
-  let isSettled = true;
+  let isComplete = true;
   const store: TokenStore = {
     ...memory,
     isShared: true,
-    isSettled: () => isSettled,
+    isComplete: () => isComplete,
     async get(key) {
       asked.reads += 1;
       asked.onRead();
@@ -74,7 +74,7 @@ function setUp() {
   return {
     ...{ clock, memory, asked, sessions, known, events, put },
     unsettle(value: boolean) {
-      isSettled = !value;
+      isComplete = !value;
       if (!value) endGap();
     },
   };

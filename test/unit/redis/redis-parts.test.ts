@@ -128,7 +128,7 @@ t.test('a refusal is told in words of ours, of any server', async (t) => {
   t.notMatch(connectionFailure('x', null).message, /null|undefined/);
 });
 
-t.test('nothing that a server answers makes the readers throw anything but a word of ours', async () => {
+t.test('nothing that a server answers makes the readers throw anything but a word of ours', async (t) => {
   const reply = fc.anything({ maxDepth: 3 }) as fc.Arbitrary<never>;
   fc.assert(
     fc.property(reply, fc.string(), (answer, text) => {
@@ -143,7 +143,8 @@ t.test('nothing that a server answers makes the readers throw anything but a wor
     }),
   );
   const { salt, gatewayId } = newMeta();
-  readMeta(['1', salt, gatewayId, 0]);
+  t.equal(readMeta(['1', salt, gatewayId, 0, -1]).ageMs, null, 'of a version that did not note it');
+  t.match(readMeta(['1', salt, gatewayId, 1, 7]), { isNew: true, ageMs: 7 });
 });
 
 t.test('a server is back since it was connected to after a gap, and again since the end of it', async (t) => {

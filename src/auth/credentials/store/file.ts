@@ -183,6 +183,10 @@ export class FileStore implements TokenStore {
     return true;
   }
 
+  isComplete(): boolean {
+    return true;
+  }
+
   state(): StoreState {
     return STORE_OK;
   }

@@ -84,6 +84,7 @@ export function createMemoryStore({ clock }: { clock: Clock }): TokenStore {
       };
     },
     isSettled: () => true,
+    isComplete: () => true,
     state: () => STORE_OK,
     close: async () => undefined,
   };

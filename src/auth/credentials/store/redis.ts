@@ -56,6 +56,7 @@ export type StoreConnection = Pick<
   | 'time'
   | 'isReady'
   | 'backMono'
+  | 'emptyMono'
   | 'command'
   | 'script'
   | 'subscribe'
@@ -262,6 +263,11 @@ export class RedisStore implements TokenStore {
     const { connection, clock } = this.#deps;
     const sinceMono = Math.max(connection.backMono, this.#tookAwayMono);
     return connection.isReady && clock.monotonic() - sinceMono >= TELLING_MS;
+  }
+
+  isComplete(): boolean {
+    const { connection, clock } = this.#deps;
+    return this.isSettled() && clock.monotonic() - connection.emptyMono >= TELLING_MS;
   }
 
   state(): StoreState {

@@ -218,6 +218,12 @@ export interface TokenStore {
    * others tell it again what it may have lost.
    */
   isSettled(): boolean;
+  /**
+   * The same, and a shared store was not empty less than `TELLING_MS` ago either. Whoever comes to an empty one cannot
+   * tell whether it is new or was emptied beside other instances: nothing waits for that, but what a caller shows is not
+   * refused before.
+   */
+  isComplete(): boolean;
   state(): StoreState;
   /** Writes what is left, as far as that can be done soon, and lets go of the network. */
   close(): Promise<void>;
