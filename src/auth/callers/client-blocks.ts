@@ -71,7 +71,7 @@ export class ClientBlocks {
     const revision = this.#store.revision(ENTRY);
     try {
       const { blocked, version } = await this.#read();
-      if (version === null && this.#isLoaded && this.#store.isShared) return await this.#tellAgain();
+      if (version === null && this.#isLoaded && this.#store.isShared) return await this.#tellAgain(revision);
       if (version === null && !this.#store.isSettled()) return;
       const before = this.#blocked;
       this.#take(blocked);
@@ -85,10 +85,10 @@ export class ClientBlocks {
   }
 
   /** Writes the list again, which a shared store had and lost: nobody takes it away. Throws StoreError. */
-  async #tellAgain(): Promise<void> {
+  async #tellAgain(revision: string): Promise<void> {
     for (const name of this.#blocked.keys()) if (!this.#unkept.has(name)) this.#unkept.set(name, true);
     if (this.#unkept.size > 0) await this.#write();
-    else this.#seenRevision = this.#store.revision(ENTRY);
+    else this.#seenRevision = revision;
   }
 
   /**
@@ -171,13 +171,16 @@ export class ClientBlocks {
         const own = new Map(this.#unkept);
         const changed = this.#withOwn(blocked);
         try {
-          await this.#store.replace(ENTRY, stored(changed), { expectedVersion: version, fence: lock.fence });
+          const written = await this.#store.replace(ENTRY, stored(changed), {
+            expectedVersion: version,
+            fence: lock.fence,
+          });
+          this.#seenRevision = this.#store.revision(ENTRY, written);
         } catch (error) {
           if (!(error instanceof StoreError && error.code === 'conflict') || attempt === TRIES) throw error;
           continue;
         }
         for (const [name, isBlocked] of own) if (this.#unkept.get(name) === isBlocked) this.#unkept.delete(name);
-        this.#seenRevision = this.#store.revision(ENTRY);
         this.#take(changed);
         return;
       }

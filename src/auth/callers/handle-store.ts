@@ -39,8 +39,8 @@ export interface HandleStore {
   load(): Promise<Revocations | null>;
   /** Whether a list that is missing was never there: `TokenStore.isSettled`. */
   isSettled(): boolean;
-  /** Applies `change` to what is stored, one process after the other. Throws StoreError. */
-  update(change: (before: Revocations) => Revocations): Promise<Revocations>;
+  /** Applies `change` to what is stored, one process after the other; the revision is that of this change. Throws StoreError. */
+  update(change: (before: Revocations) => Revocations): Promise<{ stored: Revocations; revision: string }>;
   /** Changes when another process may have ended a handle; cheap. */
   revision(): string;
   /** Calls `listener` when the revision of the list has changed, where the store can tell. */
@@ -75,13 +75,13 @@ export function createHandleStore(store: TokenStore): HandleStore {
     return { value: { owners: kept.owners ?? {} }, version: existing?.version ?? null };
   }
 
-  async function update(change: (before: Revocations) => Revocations, fence?: string): Promise<Revocations> {
+  async function update(change: (before: Revocations) => Revocations, fence?: string) {
     for (let attempt = 1; ; attempt++) {
       const { value, version } = await read();
       const changed = change(value);
       try {
-        await put(REVOKED_ENTRY, JSON.stringify(changed), version, fence);
-        return changed;
+        const written = await put(REVOKED_ENTRY, JSON.stringify(changed), version, fence);
+        return { stored: changed, revision: store.revision(REVOKED_ENTRY, written) };
       } catch (error) {
         if (!isConflict(error) || attempt === TRIES) throw error;
       }

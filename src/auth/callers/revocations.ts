@@ -268,9 +268,9 @@ export class RevokedHandles {
     const batch = [...this.#pending.values()];
     if (batch.length === 0) return;
     try {
-      const stored = await this.#store.update((before) => withRevoked(before, batch, this.#clock.now()));
+      const { stored, revision } = await this.#store.update((before) => withRevoked(before, batch, this.#clock.now()));
       for (const { id } of batch) this.#pending.delete(id);
-      this.#seenRevision = this.#store.revision();
+      this.#seenRevision = revision;
       if (this.#isShared) this.#take(stored);
       this.#retryMs = 1_000;
     } catch (error) {

@@ -114,7 +114,7 @@ export class SharedSession implements SharedTokens {
       delete: (key) => store.delete(key),
       lock: async (key, waitMs, use) => this.#lockOf(await store.lock(key, waitMs, use)),
       list: () => store.list(),
-      revision: (key) => store.revision(key),
+      revision: (key, version) => store.revision(key, version),
       onChange: (key, listener) => store.onChange(key, listener),
       isSettled: () => store.isSettled(),
       isComplete: () => store.isComplete(),
@@ -171,10 +171,12 @@ export class SharedSession implements SharedTokens {
       // It counts here from now on, also where the store is away.
       this.#take(value);
       const entry = await store.put(this.key, value, { keptForMs });
+      this.#seenRevision = store.revision(this.key, entry.version);
       this.#adopt(entry);
       return entry;
-    } finally {
+    } catch (error) {
       this.#seenRevision = store.revision(this.key);
+      throw error;
     }
   }
 

@@ -139,12 +139,13 @@ export class TokenRecord {
         this.#known = null;
         await store.delete(key);
       }
+      this.#seenRevision = store.revision(key, this.#known?.version);
     } catch (error) {
       if (store.isShared) this.#pending = ended;
+      this.#seenRevision = store.revision(key);
       throw error;
     } finally {
       this.#writing -= 1;
-      this.#seenRevision = store.revision(key);
     }
   }
 
@@ -238,7 +239,7 @@ export class TokenRecord {
     this.#writing += 1;
     try {
       this.#known = await store.put(key, value);
-      this.#seenRevision = store.revision(key);
+      this.#seenRevision = store.revision(key, this.#known.version);
       if (this.#known.generation > value.generation)
         log.warn({ credential: name }, 'token store holds something newer than what was obtained');
       if (this.#pending !== null) log.info({ credential: name }, 'token store works again');

@@ -8,10 +8,12 @@ import { createCredentials } from '../../../src/auth/credentials/credentials.ts'
 import { FileStore } from '../../../src/auth/credentials/store/file.ts';
 import { createMemoryStore } from '../../../src/auth/credentials/store/memory.ts';
 import { StoreError, type TokenStore } from '../../../src/auth/credentials/store/store.ts';
+import { TokenRecord } from '../../../src/auth/credentials/token-record.ts';
 import type { CredentialConfig, GatewayConfig } from '../../../src/config/gateway-config.ts';
 import { fileSecret, inlineSecret, Secret } from '../../../src/secret.ts';
 import { createFakeClock, type FakeClock } from '../../helpers/fake-clock.ts';
 import { createLogRecorder, credentialConfig, granted, HOSTS, scriptedTransport } from './fixtures.ts';
+import { storedToken } from './store-contract.ts';
 
 const KEY = { name: 'crm', clientId: 'client-1', host: HOSTS.login.origin };
 
@@ -170,4 +172,32 @@ t.test('a damaged record is written again at once, not only when the token is du
   t.equal(await stored(), undefined);
   await clock.advance(1_500);
   t.equal((await stored())?.refreshToken?.reveal(), 'rt-1');
+});
+
+t.test('what another instance stores before ours is known to be stored is somebody else’s change', async (t) => {
+  const clock = createFakeClock();
+  const memory = createMemoryStore({ clock });
+  const later = storedToken(Date.now() + 3_600_000);
+  const store: TokenStore = {
+    ...memory,
+    isShared: true,
+    async put(key, value) {
+      const entry = await memory.put(key, value);
+      await memory.put(key, later);
+      return entry;
+    },
+  };
+  for (const change of ['write', 'forget'] as const) {
+    await memory.delete(KEY);
+    const record = new TokenRecord({ name: 'crm', key: KEY, store, clock, log: createLogRecorder() });
+    const before = record.revision();
+    await (change === 'write' ? record.write(storedToken(1), null) : record.forget());
+    t.not(record.revision(), before, change);
+    t.same((await record.read())?.generation, later.generation);
+    t.equal(record.revision(), record.revision(), 'once');
+  }
+  const alone = new TokenRecord({ name: 'crm', key: KEY, store: memory, clock, log: createLogRecorder() });
+  const before = alone.revision();
+  await alone.write(storedToken(1), null);
+  t.equal(alone.revision(), before, 'ours is not');
 });

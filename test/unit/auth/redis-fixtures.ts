@@ -25,11 +25,22 @@ export interface InstanceOptions extends Partial<Pick<RedisStoreDeps, 'leaseMarg
   readonly key?: string;
   readonly previousKey?: string;
   readonly clock?: Clock;
+  /** What happens between the answer of a script, by its name, and the moment in which the store is given it. */
+  readonly meanwhile?: Record<string, () => Promise<unknown>>;
 }
 
 /** One instance's store, opened; it ends with the test. */
 export async function openInstance(t: Test, options: InstanceOptions) {
-  const { socket, prefix, key = STORE_KEY, previousKey, clock = systemClock, path = '', ...rest } = options;
+  const {
+    socket,
+    prefix,
+    key = STORE_KEY,
+    previousKey,
+    clock = systemClock,
+    path = '',
+    meanwhile = {},
+    ...rest
+  } = options;
   const log = createLogRecorder();
   const encryptionKey = inlineSecret(key, 'test');
   const encryptionKeyPrevious = previousKey === undefined ? null : inlineSecret(previousKey, 'test');
@@ -43,6 +54,12 @@ export async function openInstance(t: Test, options: InstanceOptions) {
   const commands: string[] = [];
   const onCommand = (name: string) => void commands.push(name);
   const connection = new RedisConnection({ config, clock, random: Math.random, log, onCommand });
+  const answer = connection.script.bind(connection);
+  connection.script = async (call) => {
+    const reply = await answer(call);
+    await meanwhile[call.script.name]?.();
+    return reply;
+  };
   const store = new RedisStore({ ...config, connection, clock, random: Math.random, log, ...rest });
   await connection.open();
   await store.open();

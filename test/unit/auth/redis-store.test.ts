@@ -6,7 +6,7 @@ import t from 'tap';
 import { RedisStore, type StoreConnection } from '../../../src/auth/credentials/store/redis.ts';
 import { endedToken, isFromFuture } from '../../../src/auth/credentials/store/store.ts';
 import { systemClock } from '../../../src/clock.ts';
-import { inlineSecret } from '../../../src/secret.ts';
+import { inlineSecret, type Secret } from '../../../src/secret.ts';
 import { createFakeClock } from '../../helpers/fake-clock.ts';
 import { RedisProcess, withoutRedis } from '../../helpers/redis-process.ts';
 import { createLogRecorder } from './fixtures.ts';
@@ -107,6 +107,58 @@ else {
     await server.command('HSET', entry, 'g', '1', 'v', 'old', 'd', 'whatever it was');
     t.equal(await revealed(a.store), 'canary-rt-2');
     t.equal(await revealed(await open(t, prefix).then(({ store }) => store)), 'canary-rt-2');
+  });
+
+  t.test('what is told while an older answer is on its way is news when the answer is there', async (t) => {
+    const prefix = freshPrefix();
+    const a = await open(t, prefix);
+    await a.store.put(KEY, storedToken(1));
+    const meanwhile: Record<string, () => Promise<unknown>> = {};
+    const b = await open(t, prefix, { meanwhile });
+    let generation = 1;
+    /** Another instance stores the next one, and this one is told of it, once. */
+    const during = (name: string) => {
+      let isTold = false;
+      b.store.onChange(KEY, () => (isTold = true));
+      meanwhile[name] = async () => {
+        delete meanwhile[name];
+        generation += 1;
+        await a.store.put(KEY, storedToken(generation));
+        await until('b was told', () => isTold);
+      };
+    };
+    const revealedEntry = (entry: { value: { refreshToken: Secret | null } } | null) =>
+      entry?.value.refreshToken?.reveal() ?? null;
+
+    await b.store.get(KEY);
+    during('read');
+    let before = b.store.revision(KEY);
+    t.equal(await revealed(b.store), 'canary-rt-1', 'the answer is the older one');
+    t.not(b.store.revision(KEY), before, 'a reading');
+    before = b.store.revision(KEY);
+    t.equal(await revealed(b.store), 'canary-rt-2');
+    t.equal(b.store.revision(KEY), before, 'what was read is no news');
+
+    during('lock');
+    before = b.store.revision(KEY);
+    const lock = await b.store.lock(KEY, 1_000);
+    t.equal(revealedEntry(await lock.entry()), 'canary-rt-2');
+    t.not(b.store.revision(KEY), before, 'a lock');
+    await lock.release();
+    t.equal(await revealed(b.store), 'canary-rt-3');
+
+    generation += 1;
+    during('put');
+    const written = await b.store.put(KEY, storedToken(generation));
+    t.not(b.store.revision(KEY), b.store.revision(KEY, written.version), 'a writing');
+    t.equal(await revealed(b.store), 'canary-rt-5');
+
+    during('replace');
+    const entry = await b.store.get(KEY);
+    generation = Date.now() + 3_600_000;
+    const version = await b.store.replace(KEY, storedToken(1), { expectedVersion: entry?.version ?? null });
+    t.not(b.store.revision(KEY), b.store.revision(KEY, version), 'a replacement');
+    t.equal(await revealed(b.store), `canary-rt-${generation}`);
   });
 
   t.test('what cannot be told is kept, spooled, and told by this process as soon as it can be', async (t) => {

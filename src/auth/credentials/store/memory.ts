@@ -73,7 +73,7 @@ export function createMemoryStore({ clock }: { clock: Clock }): TokenStore {
       };
     },
     list: async () => [...new Set([...entries.values()].map(({ key }) => key.name))].sort(),
-    revision: (key) => entryOf(storeKeyId(key))?.version ?? '',
+    revision: (key, version) => version ?? entryOf(storeKeyId(key))?.version ?? '',
     onChange(key, listener) {
       const id = storeKeyId(key);
       const own = listeners.get(id) ?? new Set();

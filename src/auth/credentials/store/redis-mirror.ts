@@ -38,6 +38,8 @@ interface Mirrored {
   isUnwritten: boolean;
   /** The version that another instance told of, and that was not read yet. */
   heard: string | null;
+  /** The moment at which it was heard. */
+  heardAt: number;
   readonly listeners: Set<() => void>;
 }
 
@@ -50,6 +52,8 @@ export class RedisMirror {
   readonly #entries = new Map<string, Mirrored>();
   /** Counts the times after which nothing may be taken for granted. */
   #gaps = 0;
+  /** Counts what was heard. */
+  #moment = 0;
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -60,14 +64,23 @@ export class RedisMirror {
     return this.entry(id)?.sealed ?? null;
   }
 
-  /** Notes what the store has. */
-  note(id: string, name: string, { keptForMs, ...sealed }: FoundEntry): void {
+  /**
+   * The present moment, taken before the store is asked about an entry: what is heard of it from now on may be later than
+   * the answer, whichever is dealt with first.
+   */
+  moment(id: string, name: string): number {
+    this.#touch(id, name);
+    return this.#moment;
+  }
+
+  /** Notes what the store has, as it answered to what was asked at a moment. */
+  note(id: string, name: string, { keptForMs, ...sealed }: FoundEntry, askedAt: number): void {
     const entry = this.#touch(id, name);
     entry.sealed = sealed.data === '' ? null : sealed;
     entry.keptForMs = keptForMs;
     entry.notedMono = this.#clock.monotonic();
     entry.isUnwritten = false;
-    entry.heard = null;
+    forgetHeard(entry, sealed.version, askedAt);
   }
 
   /** Notes what the store is to have. */
@@ -80,12 +93,12 @@ export class RedisMirror {
     entry.heard = null;
   }
 
-  /** Notes that the store has taken a version; does nothing where another has been intended since. */
-  written(id: string, version: string): void {
+  /** Notes that the store has taken what it was told at a moment; does nothing where another was intended since. */
+  written(id: string, version: string, toldAt: number): void {
     const entry = this.#entries.get(id);
     if (entry?.sealed?.version !== version) return;
     entry.isUnwritten = false;
-    entry.heard = null;
+    forgetHeard(entry, version, toldAt);
   }
 
   /** Whether the store had that version once. */
@@ -103,7 +116,9 @@ export class RedisMirror {
   heard(id: string, version: string): void {
     const entry = this.#entries.get(id);
     if (entry === undefined || entry.sealed?.version === version || entry.heard === version) return;
+    this.#moment += 1;
     entry.heard = version;
+    entry.heardAt = this.#moment;
     for (const listener of entry.listeners) listener();
   }
 
@@ -113,9 +128,10 @@ export class RedisMirror {
     for (const { listeners } of [...this.#entries.values()]) for (const listener of listeners) listener();
   }
 
-  revision(id: string, name: string): string {
+  /** As it is now, or was when that version was the last one. */
+  revision(id: string, name: string, version?: string): string {
     const entry = this.#entries.get(id) ?? this.#touch(id, name);
-    return `${this.#gaps} ${entry.heard ?? entry.sealed?.version ?? ''}`;
+    return `${this.#gaps} ${version ?? entry.heard ?? entry.sealed?.version ?? ''}`;
   }
 
   listen(id: string, name: string, listener: () => void): () => void {
@@ -171,6 +187,7 @@ export class RedisMirror {
       notedMono: this.#clock.monotonic(),
       isUnwritten: false,
       heard: null,
+      heardAt: 0,
       listeners: new Set(),
     };
     this.#entries.set(id, made);
@@ -186,4 +203,9 @@ export class RedisMirror {
       return;
     }
   }
+}
+
+/** What was heard before the store was asked is in its answer; what was heard since may be later. */
+function forgetHeard(entry: Mirrored, version: string, askedAt: number): void {
+  if (entry.heardAt <= askedAt || entry.heard === version) entry.heard = null;
 }

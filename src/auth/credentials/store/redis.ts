@@ -157,8 +157,9 @@ export class RedisStore implements TokenStore {
 
   async get(key: StoreKey): Promise<StoredEntry | null> {
     const id = this.#idOf(key);
+    const askedAt = this.#mirror.moment(id, key.name);
     const reply = await this.#call(READ, [this.#entryKey(id)], []);
-    const sealed = await this.#counting(id, key.name, foundEntry(reply as readonly Reply[]));
+    const sealed = await this.#counting(id, key.name, foundEntry(reply as readonly Reply[]), askedAt);
     const entry = await this.#opened(key, sealed);
     return entry === null ? null : this.#sealedAnew(key, entry, sealed).catch(() => entry);
   }
@@ -212,10 +213,11 @@ export class RedisStore implements TokenStore {
     const { version, data } = sealed;
     const keys = [this.#entryKey(id), this.#lockKey(id), this.#channel];
     const args = [id, expectedVersion ?? '', version, data, fence, String(generation)];
+    const askedAt = this.#mirror.moment(id, key.name);
     const reply = await this.#call(REPLACE, keys, args);
     if (reply === 'lost') throw new StoreError('lock_lost', 'the lock of this entry was lost');
     if (reply === 'changed') throw new StoreError('conflict', 'the entry was changed meanwhile');
-    this.#mirror.note(id, key.name, { ...sealed, keptForMs: null });
+    this.#mirror.note(id, key.name, { ...sealed, keptForMs: null }, askedAt);
     return version;
   }
 
@@ -233,12 +235,13 @@ export class RedisStore implements TokenStore {
 
   async lock(key: StoreKey, waitMs: number, use?: LockUse): Promise<StoreLock> {
     const id = this.#idOf(key);
+    const askedAt = this.#mirror.moment(id, key.name);
     const lock: TakenLock = await this.#locks.take(id, waitMs, use);
     const found = foundEntry(lock.found);
     return {
       fence: lock.fence,
       unfinished: lock.unfinished,
-      entry: async () => this.#opened(key, await this.#counting(id, key.name, found)),
+      entry: async () => this.#opened(key, await this.#counting(id, key.name, found, askedAt)),
       begin: (read) => lock.begin(read),
       release: async () => {
         if (use?.isRotating === true && this.#mirror.isUnwritten(id)) this.#locks.keep(id, lock);
@@ -251,8 +254,8 @@ export class RedisStore implements TokenStore {
     return this.#mirror.names();
   }
 
-  revision(key: StoreKey): string {
-    return this.#mirror.revision(this.#idOf(key), key.name);
+  revision(key: StoreKey, version?: string): string {
+    return this.#mirror.revision(this.#idOf(key), key.name, version);
   }
 
   onChange(key: StoreKey, listener: () => void): () => void {
@@ -336,25 +339,26 @@ export class RedisStore implements TokenStore {
     const { id, name, sealed, keptForMs } = entry;
     const { generation, version, data } = sealed;
     const args = [id, String(generation), version, data, String(keptForMs ?? 0)];
+    const toldAt = this.#mirror.moment(id, name);
     const reply = (await this.#call(PUT, [this.#entryKey(id), this.#channel], args)) as readonly Reply[];
     const [outcome, ...newer] = reply;
     this.#locks.told(id);
     await this.#spool?.remove(id, generation);
     if (outcome === 0) {
       const counts = foundEntry(newer);
-      this.#mirror.note(id, name, counts);
+      this.#mirror.note(id, name, counts, toldAt);
       return counts;
     }
     if (outcome === 2 && this.#mirror.isWritten(id, version)) this.#toldAgain += 1;
-    this.#mirror.written(id, version);
+    this.#mirror.written(id, version, toldAt);
     return sealed;
   }
 
   /** What counts of an entry: what the store has, or what it has lost and is told again. */
-  async #counting(id: string, name: string, found: FoundEntry): Promise<SealedEntry> {
+  async #counting(id: string, name: string, found: FoundEntry, askedAt: number): Promise<SealedEntry> {
     const known = this.#mirror.entry(id);
     if (known === null || found.generation >= known.sealed.generation) {
-      this.#mirror.note(id, name, found);
+      this.#mirror.note(id, name, found, askedAt);
       return found;
     }
     return this.#tell(known).catch(() => known.sealed);
@@ -402,9 +406,10 @@ export class RedisStore implements TokenStore {
     const isDamaged = code === 'damaged';
     const aside = `${this.#entryKey(id)}:damaged`;
     const args = [version, String(ASIDE_FOR_MS), isDamaged ? '1' : '0', id];
+    const askedAt = this.#mirror.moment(id, '');
     const isKept = await this.#call(KEEP_ASIDE, [this.#entryKey(id), aside, this.#channel], args).catch(() => 0);
     if (isDamaged) {
-      this.#mirror.note(id, '', { generation: 0, version: '', data: '', keptForMs: null });
+      this.#mirror.note(id, '', { generation: 0, version: '', data: '', keptForMs: null }, askedAt);
       this.#tookAwayMono = this.#deps.clock.monotonic();
     }
     const where = isKept === 1 ? `it is kept in ${aside}` : 'it was left as it is';

@@ -206,8 +206,11 @@ export interface TokenStore {
   lock(key: StoreKey, waitMs: number, use?: LockUse): Promise<StoreLock>;
   /** Names of the credentials with an entry, sorted. Of a shared store only what this process has read or written. */
   list(): Promise<readonly string[]>;
-  /** Changes whenever the entry may have changed, also by another process; cheap, never throws. */
-  revision(key: StoreKey): string;
+  /**
+   * Changes whenever the entry may have changed, also by another process; cheap, never throws. Whoever has written asks for
+   * the revision of the version that was written: what others wrote since is news then, also where it is known already.
+   */
+  revision(key: StoreKey, version?: string): string;
   /**
    * Calls `listener` as soon as it is known that the revision has changed, also by this process. A store that cannot
    * tell calls nobody: the revision is read once a second besides. Answers what ends it.
