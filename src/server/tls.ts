@@ -40,9 +40,10 @@ const POLL_MS = 1_000;
 export function createServerTls(files: NonNullable<GatewayConfig['server']['tls']>, log: Log): ServerTls {
   const servers = new Set<TlsServer>();
   const verifiedBy = new WeakMap<object, readonly string[]>();
+  // Before they are read: what changes meanwhile is noticed at the next look.
+  let seen = revision(files);
   let context = load(files);
   let cas = marksOf(context.ca);
-  let seen = revision(files);
 
   function refresh(): void {
     const now = revision(files);
