@@ -18,9 +18,9 @@ export interface FileWatcherDeps {
   readonly pollMs?: number;
 }
 
-/** Programs that save a file do so in several steps: the content is compared after so long without an event. */
+/** Programs that save a file do so in several steps: the content is compared after so long without a change. */
 const SETTLE_MS = 100;
-/** The longest wait for that silence: a file that is written to all the time is compared all the same. */
+/** The longest wait for that: a file that is written to all the time is compared all the same. */
 const LONGEST_SETTLE_MS = 1_000;
 const POLL_MS = 5_000;
 /** Only this much of a file is compared. Secrets and configurations are smaller. */
@@ -58,10 +58,10 @@ export class FileWatcher {
   /** The revisions of all files when they were last compared. */
   #revisions = '';
   readonly #folders = new Map<string, WatchedFolder>();
-  /** The comparison that waits for the events to end. */
+  /** The comparison that waits for the changes to end. */
   #settling: Timer | null = null;
-  /** When the first of the events came that are waited out, monotonic ms. */
-  #firstEventMono: number | null = null;
+  /** When the first of the changes was noticed that are waited out, monotonic ms. */
+  #firstChangeMono: number | null = null;
   #poll: Timer | null = null;
   #hasWarned = false;
   #isClosed = false;
@@ -138,20 +138,25 @@ export class FileWatcher {
     );
   }
 
-  /** Compares once no event has come for a while. */
+  /** Compares once nothing has changed for a while: no event came, and the files are as they were. */
   #settle(): void {
     if (this.#isClosed) return;
     const now = this.#clock.monotonic();
-    this.#firstEventMono ??= now;
+    this.#firstChangeMono ??= now;
     this.#settling?.cancel();
-    const delayMs = Math.max(0, Math.min(SETTLE_MS, this.#firstEventMono + LONGEST_SETTLE_MS - now));
-    this.#settling = this.#clock.after(delayMs, () => this.#compare());
+    const delayMs = Math.max(0, Math.min(SETTLE_MS, this.#firstChangeMono + LONGEST_SETTLE_MS - now));
+    const before = revisionsOf(this.#files);
+    this.#settling = this.#clock.after(delayMs, () => {
+      // Another machine that still writes sends no events.
+      if (delayMs > 0 && revisionsOf(this.#files) !== before) this.#settle();
+      else this.#compare();
+    });
   }
 
   #compare(): void {
     this.#settling?.cancel();
     this.#settling = null;
-    this.#firstEventMono = null;
+    this.#firstChangeMono = null;
     if (this.#isClosed) return;
     this.#watchFolders();
     this.#revisions = revisionsOf(this.#files);
@@ -163,7 +168,7 @@ export class FileWatcher {
   #pollOnce(): void {
     if (this.#isClosed) return;
     const isUnread = [...this.#digests.values()].some((digest) => TRANSIENT_ERRORS.has(digest));
-    if (this.#settling === null && (isUnread || revisionsOf(this.#files) !== this.#revisions)) this.#compare();
+    if (this.#settling === null && (isUnread || revisionsOf(this.#files) !== this.#revisions)) this.#settle();
     this.#poll = this.#clock.after(this.#pollMs, () => this.#pollOnce());
   }
 }
