@@ -256,12 +256,14 @@ export class Gateway {
 
   async #close(): Promise<void> {
     const state = this.#state;
-    const { sessions, openSockets, identities, askedLimits } = state;
+    const { sessions, openSockets, identities, askedLimits, clock } = state;
     state.phase = 'leaving';
     identities.close();
     askedLimits.close();
     const { shutdownDelayMs, drainTimeoutMs } = state.runtime.config.server;
-    if (shutdownDelayMs > 0) await new Promise<void>((resolve) => void setTimeout(resolve, shutdownDelayMs));
+    // Where nothing listens there is no traffic that somebody had to move away first.
+    if (shutdownDelayMs > 0 && this.#listeners !== null)
+      await new Promise<void>((resolve) => void clock.after(shutdownDelayMs, resolve));
     state.phase = 'draining';
     state.inspector?.feed.close('the gateway ends');
     const endsAt = performance.now() + drainTimeoutMs;
