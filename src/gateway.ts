@@ -268,18 +268,9 @@ export class Gateway {
     state.inspector?.feed.close('the gateway ends');
     const endsAt = performance.now() + drainTimeoutMs;
     const runtimes = [state.runtime, ...this.#retiring];
-    const stopLooking = onceNearlyOver(drainTimeoutMs, () => {
-      for (const runtime of runtimes) runtime.rejectWaits(draining());
-    });
-    const onCut = () => {
-      state.isCutting = true;
-    };
-    await Promise.all([
-      this.#listeners?.close(drainTimeoutMs, onCut),
-      openSockets.close(drainTimeoutMs),
-      state.replays.close(drainTimeoutMs, onCut),
-    ]);
-    stopLooking();
+    const stopDeadline = this.#setDeadline(drainTimeoutMs, runtimes);
+    await Promise.all([this.#listeners?.close(), openSockets.close(drainTimeoutMs), state.replays.close()]);
+    stopDeadline();
     for (const { credentials } of runtimes) credentials.close();
     // A refresh token that the platform rotates now, and that nobody hears of, takes a person to replace.
     const renewals = Promise.all([sessions.settled(), ...runtimes.map(({ credentials }) => credentials.settled())]);
@@ -297,6 +288,20 @@ export class Gateway {
     await Promise.all([state.app.close(), state.closeBooks()]);
     await state.closeStore();
   }
+
+  /**
+   * Sets the end of `drainTimeoutMs`; returns what calls it off. Shortly before it calls that wait are told, and none
+   * begins to wait any more; then what has not ended is cut. The second timer is set by the first: on a machine so slow
+   * that both are overdue nothing is cut before it was told. Node's own timers, which keep the process alive until then.
+   */
+  #setDeadline(drainTimeoutMs: number, runtimes: readonly Runtime[]): () => void {
+    const lastWordsMs = Math.min(LAST_WORDS_MS, drainTimeoutMs / 10);
+    let timer = setTimeout(() => {
+      for (const runtime of runtimes) runtime.rejectWaits(draining());
+      timer = setTimeout(() => this.cut(), lastWordsMs);
+    }, drainTimeoutMs - lastWordsMs);
+    return () => clearTimeout(timer);
+  }
 }
 
 /**
@@ -304,19 +309,6 @@ export class Gateway {
  * have as long after it.
  */
 const LAST_WORDS_MS = 500;
-/** How often calls that begin to wait after that are looked for. */
-const LOOK_AGAIN_MS = 50;
-
-/** Calls `end` when all but the last of `ms` is over, and then again and again, until what it returns is called. */
-function onceNearlyOver(ms: number, end: () => void): () => void {
-  let timer: NodeJS.Timeout;
-  const look = () => {
-    end();
-    timer = setTimeout(look, LOOK_AGAIN_MS);
-  };
-  timer = setTimeout(look, ms - Math.min(LAST_WORDS_MS, ms / 10));
-  return () => clearTimeout(timer);
-}
 
 /** The listeners that browsers can call and that serve the live page. `addresses` are those that were opened. */
 function pageAddresses({ listenerPlan, started }: GatewayState, addresses: readonly string[]): PageAddress[] {

@@ -217,7 +217,10 @@ export class Runtime implements ServerRuntime {
     await this.upstream.retire();
   }
 
-  /** Ends the waits of all calls that are not on their way to the upstream: they are told `error`. */
+  /**
+   * Ends the waits of all calls that are not on their way to the upstream, and lets none begin any more: they are told
+   * `error`.
+   */
   rejectWaits(error: GatewayError): void {
     this.waits.rejectAll(error);
   }

@@ -42,11 +42,8 @@ export interface Listeners {
    * `http://127.0.0.1:8080`, `https://…`, `unix:/path`, in the order of the specs; the implied IPv6 twin is not listed.
    */
   readonly addresses: readonly string[];
-  /**
-   * Stops taking connections and ends idle ones; resolves when the last connection has ended, or at the deadline, when
-   * `onCut` is called and the rest is cut.
-   */
-  close(deadlineMs: number, onCut?: () => void): Promise<void>;
+  /** Stops taking connections and ends idle ones; resolves when the last connection has ended, or was cut. */
+  close(): Promise<void>;
   /** Ends all connections at once. */
   cut(): void;
 }
@@ -65,14 +62,12 @@ export async function openListeners(specs: readonly ListenerSpec[], limits: List
       if (twin) servers.push(twin);
     }
   } catch (error) {
-    await closeAll(servers, 0);
+    const closed = closeAll(servers);
+    cutAll(servers);
+    await closed;
     throw error;
   }
-  return {
-    addresses,
-    close: (deadlineMs, onCut) => closeAll(servers, deadlineMs, onCut),
-    cut: () => cutAll(servers),
-  };
+  return { addresses, close: () => closeAll(servers), cut: () => cutAll(servers) };
 }
 
 /**
@@ -281,11 +276,7 @@ function cutAll(servers: readonly NotedServer[]): void {
   for (const socket of socketsOf(servers)) socket.destroy();
 }
 
-async function closeAll(
-  servers: readonly NotedServer[],
-  deadlineMs: number,
-  onCut: () => void = () => {},
-): Promise<void> {
+async function closeAll(servers: readonly NotedServer[]): Promise<void> {
   const sockets = () => socketsOf(servers);
   // The plain close, which only stops listening. Node's HTTP one also cuts idle connections at once, and with them
   // calls that are just on their way: for a moment callers that are busy get a response that tells them to go.
@@ -301,13 +292,8 @@ async function closeAll(
     for (const server of servers) server.close();
     for (const socket of sockets()) if (socket.bytesRead === 0) socket.destroy();
   }, SWEEP_MS);
-  const deadline = setTimeout(() => {
-    onCut();
-    cutAll(servers);
-  }, deadlineMs);
   await closed;
   clearInterval(sweep);
-  clearTimeout(deadline);
   // A server counts a connection as gone before those who work for it have heard of it.
   await Promise.all(
     sockets().map((socket) => new Promise<void>((resolve) => void socket.once('close', () => resolve()))),

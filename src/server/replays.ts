@@ -69,17 +69,12 @@ export class Replays implements ReplaySender {
     for (const { running } of this.#lanes.values()) running?.destroy();
   }
 
-  /** Resolves when none runs any more; at the deadline `onCut` is called, and what still runs is cut. */
-  async close(deadlineMs: number, onCut: () => void): Promise<void> {
+  /** Resolves when none runs any more. */
+  async close(): Promise<void> {
     if (this.#isIdle) return;
-    const deadline = setTimeout(() => {
-      onCut();
-      this.cut();
-    }, deadlineMs);
     await new Promise<void>((resolve) => {
       this.#onIdle = resolve;
     });
-    clearTimeout(deadline);
   }
 
   get #isIdle(): boolean {

@@ -40,6 +40,8 @@ export class WaitingCalls implements CallWaits {
   readonly #deps: WaitingCallsDeps;
   readonly #calls = new Set<CallerConnection>();
   #timer: Timer | null = null;
+  /** What calls are told that begin to wait; null while they may. */
+  #refusal: GatewayError | null = null;
   /** How many were told of in this minute, by what they wait for. */
   readonly #told = new Map<string, number>();
   #minuteEndsAt = Number.NEGATIVE_INFINITY;
@@ -51,6 +53,8 @@ export class WaitingCalls implements CallWaits {
   add(call: CallerConnection): void {
     this.#calls.add(call);
     this.#timer ??= this.#deps.clock.after(LOOK_MS, this.#look);
+    // Not at once: a wait is noted before it is known whether it ends in the same turn.
+    if (this.#refusal !== null) setImmediate(this.#refuse);
   }
 
   delete(call: CallerConnection): void {
@@ -62,15 +66,23 @@ export class WaitingCalls implements CallWaits {
     return this.#calls as Set<WaitingCall>;
   }
 
-  /** Ends the waits of all calls, which are on their way to nobody: they are told `error`. */
+  /**
+   * Ends the waits of all calls, which are on their way to nobody, and from now on those of calls that begin to wait:
+   * they are told `error`.
+   */
   rejectAll(error: GatewayError): void {
-    for (const { rejectWait } of [...this.#calls]) rejectWait?.(error);
+    this.#refusal = error;
+    this.#refuse();
   }
 
   close(): void {
     this.#timer?.cancel();
     this.#timer = null;
   }
+
+  readonly #refuse = (): void => {
+    if (this.#refusal !== null) for (const { rejectWait } of [...this.#calls]) rejectWait?.(this.#refusal);
+  };
 
   readonly #look = (): void => {
     const now = this.#deps.clock.monotonic();

@@ -1,6 +1,7 @@
 // What is said of calls that wait long, and how little of it.
 
 import t from 'tap';
+import { GatewayError } from '../../../src/errors.ts';
 import { createExchangeRecord } from '../../../src/logging/exchange-record.ts';
 import { beginWait, endWait } from '../../../src/upstream/call.ts';
 import { type WaitingCall, WaitingCalls } from '../../../src/upstream/waiting-calls.ts';
@@ -85,4 +86,27 @@ t.test('what calls wait for has as many names as it likes, and the records are b
   waits.close();
   await clock.advance(10_000);
   t.equal(clock.pending, 0, 'nothing goes on after close');
+});
+
+t.test('once calls are told that they cannot wait, so is each that begins to', async (t) => {
+  const { clock, call, waits } = start(20);
+  const error = new GatewayError('gateway.draining', 'the gateway is shutting down');
+  const told: string[] = [];
+  const begin = (name: string) => {
+    const one = call();
+    beginWait(one, { what: 'a token', since: 0, until: 1e9 }, ({ code }) => {
+      endWait(one);
+      told.push(`${name} ${code}`);
+    });
+    return one;
+  };
+  begin('before');
+  t.strictSame(told, []);
+  waits.rejectAll(error);
+  t.strictSame(told, ['before gateway.draining']);
+  begin('after');
+  endWait(begin('served in the same turn'));
+  await clock.settle();
+  t.strictSame(told, ['before gateway.draining', 'after gateway.draining']);
+  waits.close();
 });
