@@ -22,6 +22,8 @@ const BOUNDS: Record<Bound, number> = {
 };
 /** A call that no bound ends goes on for longer than this. */
 const SLACK_MS = 10_000;
+/** `timeouts.connect` of the rows that it does not end: a busy machine opens a connection in less. */
+const PATIENT_CONNECT_MS = 30_000;
 
 interface Received {
   status: number | null;
@@ -71,9 +73,16 @@ function call(port: number, method: string): Promise<Received> {
 
 async function startRow(t: Test, row: FaultRow) {
   const { origin, seen, config = {} } = await row.start(t);
+  const isConnectTimed = row.within === 'timeouts.connect' || row.within === 'timeouts.connect, retries';
   const overrides: ConfigOverrides = {
     ...config,
-    timeouts: { connectMs, headersMs, bodyMs, totalWaitMs, ...config.timeouts },
+    timeouts: {
+      connectMs: isConnectTimed ? connectMs : PATIENT_CONNECT_MS,
+      headersMs,
+      bodyMs,
+      totalWaitMs,
+      ...config.timeouts,
+    },
     retry: { max: retryMax, waitMinMs, waitMaxMs },
   };
   const { port, log } = await startGatewayWith(t, givenTokenConfig(origin, overrides));
@@ -109,9 +118,7 @@ for (const { title, rows } of FAULTS) {
           const record = await log.nextExchange(({ requestId }) => id === undefined || requestId === id);
           t.equal(record.status, expected.status);
           t.ok(record.attempts >= expected.seen, 'the record counts the attempts');
-          // A machine too busy to open a connection within the rows' short timeouts.connect says nothing of the row.
-          const tried = (record.retryReasons ?? []).filter((reason) => reason !== 'gateway.upstream.timeout');
-          if (row.within === 'at once') t.strictSame(tried, [], 'nothing is tried again');
+          if (row.within === 'at once') t.strictSame(record.retryReasons ?? [], [], 'nothing is tried again');
           t.equal(record.retryReasons?.length ?? 0, record.attempts - 1, `the record says why: ${record.retryReasons}`);
           t.notOk(received.body.includes('given-token'), 'no token in the answer');
         });

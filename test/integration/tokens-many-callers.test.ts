@@ -53,10 +53,10 @@ for (const count of [1, 8, 100, 1000]) {
     const pair = await startGateway(t, {
       clock,
       sandbox: { clock },
-      // A busy machine may need longer for the thousand than a call may wait for a connection by default.
+      // A busy machine may need longer for the thousand than calls may wait by default.
       config: {
-        reauthentication: { refreshAccessToken: true, refreshTokenWaitMaxMs: 10_000 },
-        timeouts: { totalWaitMs: 60_000 },
+        reauthentication: { refreshAccessToken: true, refreshTokenWaitMaxMs: 60_000 },
+        timeouts: { connectMs: 60_000, tokenMs: 60_000, totalWaitMs: 60_000 },
       },
     });
     clock.shift(2 * 86_400_000);
