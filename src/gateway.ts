@@ -290,7 +290,7 @@ export class Gateway {
   }
 
   /**
-   * Sets the end of `drainTimeoutMs`; returns what calls it off. Shortly before it calls that wait are told, and none
+   * Sets the end of `drainTimeoutMs`; returns what calls it off. Shortly before it, calls that wait are told, and none
    * begins to wait any more; then what has not ended is cut. The second timer is set by the first: on a machine so slow
    * that both are overdue nothing is cut before it was told. Node's own timers, which keep the process alive until then.
    */

@@ -127,12 +127,17 @@ export class RedisConnection {
     return this.#link !== null && !this.#health.isSlow;
   }
 
+  /** Whether the server is there, and takes no writes. */
+  get isRefused(): boolean {
+    return this.#health.isRefused;
+  }
+
   /** Monotonic time since which the server is back after a gap; -Infinity where there was none. */
   get backMono(): number {
     return this.#health.backMono;
   }
 
-  /** Monotonic time at which the server was empty, as it was when it was connected to; -Infinity where nobody knows. */
+  /** When the server was empty last, by what it said when it was connected to: monotonic; -Infinity where that is not known. */
   get emptyMono(): number {
     return this.#emptyMono;
   }

@@ -19,7 +19,7 @@ export interface StoreMeta {
 
 /**
  * KEYS: meta. ARGV: schema, salt, gateway id. Answers all three, whether they were made now, and how long ago all of it
- * was made, ms: below 0 where nobody noted that.
+ * was made, ms: below 0 where that was not noted.
  */
 export const META = new Script(
   'meta',

@@ -138,7 +138,7 @@ export class ClientBlocks {
   #look(): void {
     if (!this.#store.isDurable || this.#clock.monotonic() - this.#lookedMono < POLL_MS) return;
     this.#lookedMono = this.#clock.monotonic();
-    if (this.#store.revision(ENTRY) !== this.#seenRevision) void this.load();
+    if (!this.#isLoaded || this.#store.revision(ENTRY) !== this.#seenRevision) void this.load();
   }
 
   #take(stored: Blocked): void {
@@ -168,6 +168,9 @@ export class ClientBlocks {
     try {
       for (let attempt = 1; ; attempt++) {
         const { blocked, version } = await this.#read();
+        // Others may tell it again: what is written in its place now would lift their blocks.
+        if (version === null && !this.#store.isComplete())
+          throw new StoreError('absent', 'the list may have been lost');
         const own = new Map(this.#unkept);
         const changed = this.#withOwn(blocked);
         try {

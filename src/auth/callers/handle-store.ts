@@ -37,7 +37,7 @@ export interface HandleStore {
   keys(known: readonly Secret[]): Promise<readonly Secret[]>;
   /** What is stored, null where nothing is. Throws StoreError. */
   load(): Promise<Revocations | null>;
-  /** Whether a list that is missing was never there: `TokenStore.isSettled`. */
+  /** Whether a list that is missing is one that nobody is about to tell again: `TokenStore.isSettled`. */
   isSettled(): boolean;
   /** Applies `change` to what is stored, one process after the other; the revision is that of this change. Throws StoreError. */
   update(change: (before: Revocations) => Revocations): Promise<{ stored: Revocations; revision: string }>;

@@ -139,7 +139,7 @@ export class TokenRecord {
         this.#known = null;
         await store.delete(key);
       }
-      this.#seenRevision = store.revision(key, this.#known?.version);
+      this.#seenRevision = this.#revisionAfter(ended, this.#known);
     } catch (error) {
       if (store.isShared) this.#pending = ended;
       this.#seenRevision = store.revision(key);
@@ -233,13 +233,19 @@ export class TokenRecord {
     return { value, generation, version };
   }
 
+  /** The revision that a writing of ours made; none where it found something newer, which is somebody else's change. */
+  #revisionAfter(written: StoredToken, counts: StoredEntry | null): string {
+    const isOurs = counts === null || counts.generation <= written.generation;
+    return this.#deps.store.revision(this.#deps.key, isOurs ? counts?.version : '');
+  }
+
   /** Writes `value`, or makes it pending and plans the next try. Never throws. */
   async #keep(value: StoredToken): Promise<void> {
     const { name, store, key, log } = this.#deps;
     this.#writing += 1;
     try {
       this.#known = await store.put(key, value);
-      this.#seenRevision = store.revision(key, this.#known.version);
+      this.#seenRevision = this.#revisionAfter(value, this.#known);
       if (this.#known.generation > value.generation)
         log.warn({ credential: name }, 'token store holds something newer than what was obtained');
       if (this.#pending !== null) log.info({ credential: name }, 'token store works again');

@@ -197,7 +197,11 @@ t.test('what another instance stores before ours is known to be stored is somebo
     t.equal(record.revision(), record.revision(), 'once');
   }
   const alone = new TokenRecord({ name: 'crm', key: KEY, store: memory, clock, log: createLogRecorder() });
-  const before = alone.revision();
+  let before = alone.revision();
+  await alone.write(storedToken(1), null);
+  t.not(alone.revision(), before, 'what was there already and is newer');
+  await memory.delete(KEY);
+  before = alone.revision();
   await alone.write(storedToken(1), null);
   t.equal(alone.revision(), before, 'ours is not');
 });

@@ -15,7 +15,12 @@ import { KEY, revealed, storedToken, testStoreContract } from './store-contract.
 
 t.test('what a server that was away does not have counts as missing six seconds after it is back', async (t) => {
   const clock = createFakeClock();
-  const server = { isReady: true, backMono: Number.NEGATIVE_INFINITY, emptyMono: Number.NEGATIVE_INFINITY };
+  const server = {
+    isReady: true,
+    isRefused: false,
+    backMono: Number.NEGATIVE_INFINITY,
+    emptyMono: Number.NEGATIVE_INFINITY,
+  };
   const silent = { prefix: '{t}:', instanceId: 'a', onGap() {}, onLoss() {} } as Partial<StoreConnection>;
   const connection = Object.assign(server, silent) as typeof server & StoreConnection;
   const encryptionKey = inlineSecret(STORE_KEY, 'test');
@@ -39,6 +44,9 @@ t.test('what a server that was away does not have counts as missing six seconds 
   t.notOk(store.isComplete(), 'and nobody is refused');
   await clock.advance(1);
   t.ok(store.isComplete());
+  server.isRefused = true;
+  t.notOk(store.isComplete(), 'what others could not write is not there');
+  t.ok(store.isSettled());
 });
 
 if (withoutRedis) t.plan(0, withoutRedis);

@@ -334,3 +334,26 @@ t.test('a list that a shared store lost is missing, and not empty, until others 
   await fresh.load();
   t.notOk(fresh.has('crm'), 'one that is there and has none is believed at once');
 });
+
+t.test('nobody is blocked by a list that takes the place of one that others are about to tell again', async (t) => {
+  const clock = createFakeClock();
+  const memory = createMemoryStore({ clock });
+  let isComplete = true;
+  const store: TokenStore = { ...memory, isShared: true, isDurable: true, isComplete: () => isComplete };
+  const deps = { store, clock, log: createTestLog() };
+  const starting = new ClientBlocks(deps);
+  await starting.load();
+  isComplete = false;
+  await t.rejects(starting.set('web', true), { code: 'gateway.internal' });
+  t.ok(starting.has('web'), 'here it counts');
+  const knowing = new ClientBlocks(deps);
+  isComplete = true;
+  await knowing.set('crm', true);
+  await starting.set('web', true);
+  const third = new ClientBlocks(deps);
+  await third.load();
+  t.same(
+    ['web', 'crm'].map((name) => third.has(name)),
+    [true, true],
+  );
+});

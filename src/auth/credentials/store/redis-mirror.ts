@@ -115,7 +115,12 @@ export class RedisMirror {
   /** Another instance, or this one, has written a version: tells whoever listens, if it is news. */
   heard(id: string, version: string): void {
     const entry = this.#entries.get(id);
-    if (entry === undefined || entry.sealed?.version === version || entry.heard === version) return;
+    if (entry === undefined || entry.heard === version) return;
+    if (entry.sealed?.version === version) {
+      // Pushes come in the order of what was written: this one is the last.
+      entry.heard = null;
+      return;
+    }
     this.#moment += 1;
     entry.heard = version;
     entry.heardAt = this.#moment;

@@ -22,6 +22,9 @@ const NOW = `local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 `;
 
+/** What the version of an entry begins with that was taken away because nobody could open it. */
+export const GONE = 'gone-';
+
 const TELL = `local function tell(channel, id, v) redis.call('PUBLISH', channel, id .. ' ' .. v) end
 `;
 
@@ -138,7 +141,7 @@ redis.call('HSET', KEYS[2], v, d)
 redis.call('PEXPIRE', KEYS[2], ARGV[2])
 if ARGV[3] == '1' then
   redis.call('HDEL', KEYS[1], 'g', 'v', 'd')
-  tell(KEYS[3], ARGV[4], 'gone-' .. now)
+  tell(KEYS[3], ARGV[4], '${GONE}' .. now)
 end
 return 1`,
   { keys: ['entry', 'damaged', 'changes'], args: ['v2', '1000', '1', 'check'] },

@@ -13,7 +13,7 @@ import { AwayError, awayError } from './away-error.ts';
 import { createSealer, readKey, type Sealer } from './encryption.ts';
 import { LEASE_MARGIN_MS, RedisLocks, type TakenLock } from './redis-lock.ts';
 import { type FoundEntry, type KnownEntry, RedisMirror, type SealedEntry } from './redis-mirror.ts';
-import { KEEP_ASIDE, PUT, READ, REPLACE } from './redis-scripts.ts';
+import { GONE, KEEP_ASIDE, PUT, READ, REPLACE } from './redis-scripts.ts';
 import { Spool } from './spool.ts';
 import {
   endedToken,
@@ -55,6 +55,7 @@ export type StoreConnection = Pick<
   | 'meta'
   | 'time'
   | 'isReady'
+  | 'isRefused'
   | 'backMono'
   | 'emptyMono'
   | 'command'
@@ -270,7 +271,9 @@ export class RedisStore implements TokenStore {
 
   isComplete(): boolean {
     const { connection, clock } = this.#deps;
-    return this.isSettled() && clock.monotonic() - connection.emptyMono >= TELLING_MS;
+    // What others could not write, they could not tell either.
+    if (connection.isRefused || !this.isSettled()) return false;
+    return clock.monotonic() - connection.emptyMono >= TELLING_MS;
   }
 
   state(): StoreState {
@@ -297,7 +300,10 @@ export class RedisStore implements TokenStore {
   #hear(message: string): void {
     const [first = '', second = ''] = message.split(' ');
     if (first === 'free') this.#locks.wake(second);
-    else this.#mirror.heard(first, second);
+    else {
+      if (second.startsWith(GONE)) this.#tookAwayMono = this.#deps.clock.monotonic();
+      this.#mirror.heard(first, second);
+    }
   }
 
   /** The store was away: locks that nobody holds are given back, it is told all that is known, and all is looked at. */
@@ -389,7 +395,7 @@ export class RedisStore implements TokenStore {
       if (error.code === 'unreadable') throw error;
       throw new StoreError(
         error.code,
-        `${this.#entryKey(id)} ${error.message}: ${await this.#keepAside(id, sealed, error)}`,
+        `${this.#entryKey(id)} ${error.message}: ${await this.#keepAside(key, sealed, error)}`,
       );
     }
   }
@@ -402,16 +408,15 @@ export class RedisStore implements TokenStore {
   }
 
   /** Copies what cannot be opened; takes it away where no key will open it. Gives what was done, in words. */
-  async #keepAside(id: string, { version }: SealedEntry, { code }: StoreError): Promise<string> {
+  async #keepAside(key: StoreKey, { version }: SealedEntry, { code }: StoreError): Promise<string> {
+    const id = this.#idOf(key);
     const isDamaged = code === 'damaged';
     const aside = `${this.#entryKey(id)}:damaged`;
     const args = [version, String(ASIDE_FOR_MS), isDamaged ? '1' : '0', id];
-    const askedAt = this.#mirror.moment(id, '');
+    const askedAt = this.#mirror.moment(id, key.name);
     const isKept = await this.#call(KEEP_ASIDE, [this.#entryKey(id), aside, this.#channel], args).catch(() => 0);
-    if (isDamaged) {
-      this.#mirror.note(id, '', { generation: 0, version: '', data: '', keptForMs: null }, askedAt);
-      this.#tookAwayMono = this.#deps.clock.monotonic();
-    }
+    if (isDamaged) this.#mirror.note(id, key.name, { generation: 0, version: '', data: '', keptForMs: null }, askedAt);
+    if (isDamaged && isKept === 1) this.#tookAwayMono = this.#deps.clock.monotonic();
     const where = isKept === 1 ? `it is kept in ${aside}` : 'it was left as it is';
     return isDamaged ? where : `check encryption_key and encryption_key_previous of all instances; ${where}`;
   }

@@ -208,7 +208,8 @@ export interface TokenStore {
   list(): Promise<readonly string[]>;
   /**
    * Changes whenever the entry may have changed, also by another process; cheap, never throws. Whoever has written asks for
-   * the revision of the version that was written: what others wrote since is news then, also where it is known already.
+   * the revision of the version that was written: at a shared store, what others wrote since is news then, also where it
+   * was heard already.
    */
   revision(key: StoreKey, version?: string): string;
   /**
@@ -222,9 +223,9 @@ export interface TokenStore {
    */
   isSettled(): boolean;
   /**
-   * The same, and a shared store was not empty less than `TELLING_MS` ago either. Whoever comes to an empty one cannot
-   * tell whether it is new or was emptied beside other instances: nothing waits for that, but what a caller shows is not
-   * refused before.
+   * The same, and a shared store takes writes, and was not empty less than `TELLING_MS` ago. Whoever comes to an empty one
+   * cannot tell whether it is new or was emptied beside other instances: nothing here waits for it, but a handle that is
+   * not known is not refused until then.
    */
   isComplete(): boolean;
   state(): StoreState;
