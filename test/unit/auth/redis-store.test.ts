@@ -124,15 +124,13 @@ else {
     const meanwhile: Record<string, () => Promise<unknown>> = {};
     const b = await open(t, prefix, { meanwhile });
     let generation = 1;
-    /** Another instance stores the next one, and this one is told of it, once. */
+    /** Another instance stores the next one, and this one is told of it. */
     const during = (name: string) => {
-      let isTold = false;
-      b.store.onChange(KEY, () => (isTold = true));
       meanwhile[name] = async () => {
         delete meanwhile[name];
         generation += 1;
-        await a.store.put(KEY, storedToken(generation));
-        await until('b was told', () => isTold);
+        const { version } = await a.store.put(KEY, storedToken(generation));
+        await until('b was told', () => b.store.revision(KEY) === b.store.revision(KEY, version));
       };
     };
     const revealedEntry = (entry: { value: { refreshToken: Secret | null } } | null) =>
