@@ -139,7 +139,7 @@ t.test('wait says the sentence of the failure; --fail-fast ends for what waiting
   const seen = await folder.run(wait, ['wait', '--fail-fast', ...at]);
   t.equal(seen.code, 77);
   t.match(seen.err, /^not ready: credential default: client authentication failed: wrong client secret/m);
-  t.match(await folder.run(wait, ['wait', '--timeout', '300ms', ...at]), {
+  t.match(await folder.run(wait, ['wait', '--timeout', '3s', ...at]), {
     code: 1,
     err: /^waiting: credential default/m,
   });
