@@ -137,7 +137,7 @@ export class RedisConnection {
     return this.#health.backMono;
   }
 
-  /** When the server was empty last, by what it said when it was connected to: monotonic; -Infinity where that is not known. */
+  /** When the server was empty last, by what it said at the connection: monotonic; -Infinity where nobody knows. */
   get emptyMono(): number {
     return this.#emptyMono;
   }

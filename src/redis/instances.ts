@@ -4,7 +4,7 @@
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import type { Reply } from './link.ts';
-import { Script } from './script.ts';
+import { NOW, Script } from './script.ts';
 
 /** An instance that gives no sign of life for this long is none. */
 export const INSTANCE_LIFE_MS = 60_000;
@@ -21,9 +21,7 @@ export interface Instance {
  */
 export const SIGN_OF_LIFE = new Script(
   'sign-of-life',
-  `local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local isNew = redis.call('ZADD', KEYS[1], now, ARGV[1])
+  `${NOW}local isNew = redis.call('ZADD', KEYS[1], now, ARGV[1])
 local gone = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now - ARGV[2], 'LIMIT', 0, 100)
 for _, id in ipairs(gone) do redis.call('ZREM', KEYS[1], id) end
 redis.call('PEXPIRE', KEYS[1], ARGV[2])

@@ -4,7 +4,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Reply } from './link.ts';
 import { RedisError } from './redis-error.ts';
-import { Script } from './script.ts';
+import { NOW, Script } from './script.ts';
 
 /** The form of records that this version reads and writes. */
 export const SCHEMA = 1;
@@ -23,9 +23,7 @@ export interface StoreMeta {
  */
 export const META = new Script(
   'meta',
-  `local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local made = 0
+  `${NOW}local made = 0
 for i, field in ipairs({'schema', 'salt', 'gateway'}) do
   if not redis.call('HGET', KEYS[1], field) then
     redis.call('HSET', KEYS[1], field, ARGV[i])

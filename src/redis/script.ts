@@ -19,6 +19,11 @@ export interface ScriptTrial {
   readonly again?: readonly string[];
 }
 
+/** Text of a script: the server's time as `now`, ms; goes before anything is written. */
+export const NOW = `local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+`;
+
 /** One script: its text, and its name in metrics and messages. */
 export class Script {
   readonly name: string;

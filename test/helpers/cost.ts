@@ -281,7 +281,7 @@ function leastOf(times: number, read: Entry, text: string): number {
   return least;
 }
 
-/** The CPU time of `work` in this process, ms, which a busy machine does not make longer as it does the time that passes. */
+/** The CPU time of `work` in this process, ms: unlike the time that passes, no other process makes it longer. */
 function cpuMs(work: () => unknown): number {
   const before = process.cpuUsage();
   work();

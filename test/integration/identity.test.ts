@@ -156,7 +156,7 @@ t.test('a question that failed for a passing reason is asked again later; a refu
 t.test('a question that is never answered holds up neither readiness, nor calls, nor the end', async (t) => {
   const running = await start(t, {
     sandbox: { switches: { holdApi: { path: '/api/v2/tokens/me' } } },
-    // Did the end have to wait for it, it would not come before the file runs out of time.
+    // An end that waits for it does not come before the file runs out of time.
     config: { server: { drainTimeoutMs: 3_600_000 } },
   });
   const { url, gateway } = running;

@@ -36,7 +36,7 @@ t.test("the platform's refusal passes with its status and body, and the next try
 });
 
 t.test('a caller that keeps its side open after a refusal holds nobody up', async (t) => {
-  // Did the end have to wait for it, it would not come before the file runs out of time.
+  // An end that waits for it does not come before the file runs out of time.
   const config = { server: { drainTimeoutMs: 3_600_000 } };
   const { url, port, sandbox, gateway } = await startGateway(t, { config });
   const { id } = await makeChannel(url);

@@ -39,7 +39,10 @@ export interface HandleStore {
   load(): Promise<Revocations | null>;
   /** Whether a list that is missing is one that nobody is about to tell again: `TokenStore.isSettled`. */
   isSettled(): boolean;
-  /** Applies `change` to what is stored, one process after the other; the revision is that of this change. Throws StoreError. */
+  /**
+   * Applies `change` to what is stored, one process after the other; the revision is that of this change. Throws
+   * StoreError.
+   */
   update(change: (before: Revocations) => Revocations): Promise<{ stored: Revocations; revision: string }>;
   /** Changes when another process may have ended a handle; cheap. */
   revision(): string;

@@ -11,6 +11,7 @@ import { createMemoryStore } from '../credentials/store/memory.ts';
 import { StoreError, type TokenStore } from '../credentials/store/store.ts';
 import { type ClientHandle, HANDLE_LIFE_MS, readHandle, signHandle } from './client-handle.ts';
 import { createHandleStore, type HandleStore } from './handle-store.ts';
+import { Rereading } from './rereading.ts';
 import { RevokedHandles } from './revocations.ts';
 import { storeAway } from './session-fetches.ts';
 
@@ -80,9 +81,8 @@ class SignedHandles implements Handles {
   /** The first one signs; none while a shared store was not read, or may have lost them. */
   #keys: readonly Secret[] = [];
   #revoked: RevokedHandles;
-  #reading: Promise<void> | null = null;
-  /** Whether one more reading waits for the one that is under way. */
-  #isReadWanted = false;
+  /** Of key and list. */
+  readonly #readings = new Rereading(() => this.#readOnce());
   #readMono = Number.NEGATIVE_INFINITY;
 
   constructor(deps: HandleDeps) {
@@ -91,11 +91,11 @@ class SignedHandles implements Handles {
     this.#store = createHandleStore(store);
     this.#anonymousKey = store.isDurable ? null : (deps.anonymousKey ?? null);
     this.#revoked = this.#createRevoked(this.#store, store.isDurable);
-    if (store.isShared) this.#store.onKeyChange(() => void this.#read());
+    if (store.isShared) this.#store.onKeyChange(() => void this.#readings.again());
   }
 
   async open(): Promise<void> {
-    await this.#read();
+    await this.#readings.again();
     if (this.#keys.length > 0 || this.#deps.store.isShared) return;
     // Without a key that lasts every handle ends with the process, and so does what is known of the ended ones.
     this.#keys = [new Secret(randomBytes(32).toString('base64url'))];
@@ -150,32 +150,18 @@ class SignedHandles implements Handles {
     const [key] = this.#keys;
     if (key !== undefined && (this.#revoked.isLoaded || !this.#deps.store.isShared)) return key;
     const { clock } = this.#deps;
-    if (this.#reading === null && clock.monotonic() - this.#readMono >= READ_AGAIN_MS) void this.#read();
+    if (!this.#readings.isRunning && clock.monotonic() - this.#readMono >= READ_AGAIN_MS) void this.#readings.again();
     throw storeAway();
   }
 
   /** Whether another instance may sign with a key that was not read here. */
   #mayKeyBeUnknown(): boolean {
     const { store } = this.#deps;
-    return store.isShared && (this.#reading !== null || !store.isComplete());
+    return store.isShared && (this.#readings.isRunning || !store.isComplete());
   }
 
-  /** Reads key and list; whoever comes while that is under way waits for one more reading. Never throws. */
-  #read(): Promise<void> {
-    this.#isReadWanted = true;
-    this.#reading ??= this.#readWhileWanted();
-    return this.#reading;
-  }
-
-  async #readWhileWanted(): Promise<void> {
-    while (this.#isReadWanted) {
-      this.#isReadWanted = false;
-      await this.#readNow();
-    }
-    this.#reading = null;
-  }
-
-  async #readNow(): Promise<void> {
+  /** Never throws. */
+  async #readOnce(): Promise<void> {
     const { clock, log, store } = this.#deps;
     try {
       this.#keys = await this.#store.keys(this.#keys);

@@ -13,6 +13,11 @@ export class Rereading {
     this.#read = read;
   }
 
+  /** Whether a reading is under way. */
+  get isRunning(): boolean {
+    return this.#running !== null;
+  }
+
   /** Resolves when a reading has ended that began after this was called. Never rejects. */
   again(): Promise<void> {
     this.#isWanted = true;

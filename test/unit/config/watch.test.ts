@@ -37,6 +37,14 @@ function start(t: Test, files: readonly string[], options: { pollMs?: number; cl
   return { watch, next, changes: () => changes };
 }
 
+/** A file that is written by its other name: its folder hears nothing, as of a file that another machine writes. */
+function twoNames(t: Test) {
+  const folder = t.testdir({ a: { 'gcg.ini': 'a' }, b: {} });
+  const [file, otherName] = [join(folder, 'a', 'gcg.ini'), join(folder, 'b', 'gcg.ini')];
+  linkSync(file, otherName);
+  return { file, otherName };
+}
+
 t.test('a file written in place', async (t) => {
   const file = join(t.testdir({ 'gcg.ini': 'a' }), 'gcg.ini');
   const { next } = start(t, [file]);
@@ -113,11 +121,7 @@ t.test('several files at once are told once', async (t) => {
 t.test(
   'without events the files are looked at from time to time, and nothing is left running afterwards',
   async (t) => {
-    const folder = t.testdir({ a: { 'gcg.ini': 'a' }, b: {} });
-    const file = join(folder, 'a', 'gcg.ini');
-    // Written by its other name, its folder hears nothing: as with a file that another machine writes.
-    const otherName = join(folder, 'b', 'gcg.ini');
-    linkSync(file, otherName);
+    const { file, otherName } = twoNames(t);
     const clock = createFakeClock();
     const { watch, changes } = start(t, [file], { clock, pollMs: 5_000 });
     writeFileSync(otherName, 'longer than before');
@@ -134,11 +138,7 @@ t.test(
 );
 
 t.test('a file that is still being written when it is looked at is told of once it is whole', async (t) => {
-  const folder = t.testdir({ a: { 'gcg.ini': 'a' }, b: {} });
-  const file = join(folder, 'a', 'gcg.ini');
-  // Written by its other name, its folder hears nothing: as with a file that another machine writes.
-  const otherName = join(folder, 'b', 'gcg.ini');
-  linkSync(file, otherName);
+  const { file, otherName } = twoNames(t);
   const clock = createFakeClock();
   const { changes } = start(t, [file], { clock, pollMs: 5_000 });
   writeFileSync(otherName, 'the first ');
@@ -155,10 +155,7 @@ t.test('a file that is still being written when it is looked at is told of once 
 });
 
 t.test('a file that is written to all the time is told of all the same', async (t) => {
-  const folder = t.testdir({ a: { 'gcg.ini': 'a' }, b: {} });
-  const file = join(folder, 'a', 'gcg.ini');
-  const otherName = join(folder, 'b', 'gcg.ini');
-  linkSync(file, otherName);
+  const { file, otherName } = twoNames(t);
   const clock = createFakeClock();
   const { changes } = start(t, [file], { clock, pollMs: 5_000 });
   for (let part = 0; part < 120; part += 1) {

@@ -1,7 +1,7 @@
 // The scripts of a store that instances share, each one step at the server, and what they answer. Each may be sent again
 // with the same arguments when its reply was lost. Generations travel as texts: Lua would round what it prints.
 
-import { Script } from '../../../redis/script.ts';
+import { NOW, Script } from '../../../redis/script.ts';
 
 /**
  * An entry is the hash `tok:ID`: `d` the sealed value, `v` its version, `g` its generation; `i` is the highest
@@ -15,11 +15,6 @@ local function entry(key)
   return generation(redis.call('HGET', key, 'g')), redis.call('HGET', key, 'v') or '',
     redis.call('HGET', key, 'd') or '', generation(redis.call('HGET', key, 'i'))
 end
-`;
-
-/** The server's time in ms; called before anything is written. */
-const NOW = `local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
 `;
 
 /** What the version of an entry begins with that was taken away because nobody could open it. */

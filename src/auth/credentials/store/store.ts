@@ -207,9 +207,9 @@ export interface TokenStore {
   /** Names of the credentials with an entry, sorted. Of a shared store only what this process has read or written. */
   list(): Promise<readonly string[]>;
   /**
-   * Changes whenever the entry may have changed, also by another process; cheap, never throws. Whoever has written asks for
-   * the revision of the version that was written: at a shared store, what others wrote since is news then, also where it
-   * was heard already.
+   * Changes whenever the entry may have changed, also by another process; cheap, never throws. Whoever has written asks
+   * for the revision of the version that was written: at a shared store, what others wrote since is news then, also where
+   * it was heard already.
    */
   revision(key: StoreKey, version?: string): string;
   /**
@@ -223,9 +223,9 @@ export interface TokenStore {
    */
   isSettled(): boolean;
   /**
-   * The same, and a shared store takes writes, and was not empty less than `TELLING_MS` ago. Whoever comes to an empty one
-   * cannot tell whether it is new or was emptied beside other instances: nothing here waits for it, but a handle that is
-   * not known is not refused until then.
+   * The same, and a shared store takes writes, and was not empty less than `TELLING_MS` ago. Whoever comes to an empty
+   * one cannot tell whether it is new or was emptied beside other instances: no start waits for it, but a handle that is
+   * not known is not refused until then, and no list of blocked clients begun.
    */
   isComplete(): boolean;
   state(): StoreState;
